@@ -11,8 +11,8 @@ Error::Error(Kind kind, std::string message, std::string hint)
 
 void check_failed(const char* file, int line, const char* condition, const std::string& note) {
   throw Error(Kind::failure,
-              std::string("internal check failed at ") + file + ":" + std::to_string(line) + ": " + condition +
-                  (note.empty() ? "" : " (" + note + ")"),
+              std::string("internal check failed at ") + file + ":" + std::to_string(line) + ": " +
+                  condition + (note.empty() ? "" : " (" + note + ")"),
               "this is a bug in mneme; please report it with the command that led here");
 }
 

@@ -1,5 +1,5 @@
-// Errors. What the user did wrong throws Error; a bug in mneme is MNEME_CHECK. Nothing aborts, nothing prints and
-// goes on. One catch in main() maps kinds to exit codes.
+// Errors. What the user did wrong throws Error; a bug in mneme is MNEME_CHECK. Nothing aborts, nothing prints
+// and goes on. One catch in main() maps kinds to exit codes.
 //
 // A message says what was expected, what was found and where; the hint says what to do about it.
 #pragma once
@@ -35,7 +35,7 @@ class Error : public std::exception {
 }  // namespace mneme
 
 // An invariant of mneme itself. The optional second argument is a std::string with the values involved.
-#define MNEME_CHECK(condition, ...)                                                                       \
-  do {                                                                                                    \
-    if (!(condition)) ::mneme::check_failed(__FILE__, __LINE__, #condition, std::string{__VA_ARGS__});    \
+#define MNEME_CHECK(condition, ...)                                                                    \
+  do {                                                                                                 \
+    if (!(condition)) ::mneme::check_failed(__FILE__, __LINE__, #condition, std::string{__VA_ARGS__}); \
   } while (false)

@@ -48,16 +48,30 @@ std::string dtype_name(at::ScalarType dtype) {
   return at::toString(dtype);
 }
 
+at::ScalarType compute_dtype(const std::string& name, at::Device device) {
+  if (name != "auto") return parse_dtype(name);
+#if defined(__x86_64__)
+  const bool cpu = __builtin_cpu_supports("avx512bf16");  // every CPU with AMX has it as well
+#else
+  const bool cpu = false;
+#endif
+  return device.is_cuda() || cpu ? at::kBFloat16 : at::kFloat;
+}
+
 at::Device parse_device(const std::string& name) {
+  if (name == "auto")
+    return at::Device(at::hasCUDA() && at::detail::getCUDAHooks().getNumGPUs() > 0 ? at::kCUDA : at::kCPU);
   if (name == "cpu") return at::Device(at::kCPU);
   const bool cuda = name == "cuda" || (name.rfind("cuda:", 0) == 0 && name.size() > 5 && name.size() < 8 &&
                                        name.find_first_not_of("0123456789", 5) == std::string::npos);
-  if (!cuda) throw Error(Kind::usage, "unknown device '" + name + "'", "use cpu, cuda or cuda:N");
+  if (!cuda) throw Error(Kind::usage, "unknown device '" + name + "'", "use auto, cpu, cuda or cuda:N");
   const long count = at::hasCUDA() ? static_cast<long>(at::detail::getCUDAHooks().getNumGPUs()) : 0;
   const int index = name.size() > 5 ? std::stoi(name.substr(5)) : 0;
   if (index >= count) {
-    throw Error(Kind::usage, "device '" + name + "' is not there: this machine shows " + std::to_string(count) + " CUDA devices",
-                count ? "use a smaller index" : "use --device cpu, or link mneme with a libtorch that has CUDA");
+    throw Error(
+        Kind::usage,
+        "device '" + name + "' is not there: this machine shows " + std::to_string(count) + " CUDA devices",
+        count ? "use a smaller index" : "use --device cpu, or link mneme with a libtorch that has CUDA");
   }
   return at::Device(at::kCUDA, static_cast<at::DeviceIndex>(index));
 }

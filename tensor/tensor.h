@@ -1,16 +1,16 @@
 // The tensor type and the few libtorch headers the house uses. This is the only file that knows libtorch
-// versions (the collectives' file in train/ is the other exception). It is not a wrapper: `Tensor` is at::Tensor.
+// versions (the collectives' file in train/ is the other exception). It is not a wrapper: `Tensor` is
+// at::Tensor.
 //
 // Letters of the shapes in comments, everywhere in the house:
-//   B rows (texts in a batch)   T new positions (queries)   S keys            H query heads   G key/value heads
-//   K head width                D model width               E embedding width F inner width   V vocabulary
-//   L layers                    M memory slots              N any count
+//   B rows (texts in a batch)   T new positions (queries)   S keys            H query heads   G key/value
+//   heads K head width                D model width               E embedding width F inner width   V
+//   vocabulary L layers                    M memory slots              N any count
 #pragma once
-
-#include <ATen/core/ivalue.h>  // clang 14 fails unless this comes first
 
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
+#include <ATen/core/ivalue.h>  // clang 14 fails unless this comes first
 
 #include <string>
 
@@ -26,7 +26,12 @@ std::string describe(const Tensor& t);
 at::ScalarType parse_dtype(const std::string& name);
 std::string dtype_name(at::ScalarType dtype);
 
-// "cpu", "cuda", "cuda:1". Throws Error{usage} when the device is unknown or not there.
+// The type in which matrix products are computed there: "auto" is bf16 on CUDA devices and on CPUs with
+// matrix units or instructions for it, fp32 elsewhere; the other names are those of parse_dtype.
+at::ScalarType compute_dtype(const std::string& name, at::Device device);
+
+// "auto" (the first CUDA device, else the CPU), "cpu", "cuda", "cuda:1". Throws Error{usage} when the device
+// is unknown or not there.
 at::Device parse_device(const std::string& name);
 
 }  // namespace mneme

@@ -18,9 +18,18 @@ TEST(Tensor, ParsesTypesAndRefusesOthers) {
   EXPECT_THROW(parse_dtype("int64"), Error);
 }
 
+TEST(Tensor, AutoPicksTypesByDevice) {
+  EXPECT_EQ(compute_dtype("auto", at::Device(at::kCUDA)), at::kBFloat16);
+  EXPECT_EQ(compute_dtype("fp64", at::Device(at::kCPU)), at::kDouble);
+  const at::ScalarType here = compute_dtype("auto", parse_device("cpu"));
+  EXPECT_TRUE(here == at::kBFloat16 || here == at::kFloat);
+  EXPECT_THROW(compute_dtype("int", at::Device(at::kCPU)), Error);
+}
+
 TEST(Tensor, RefusesDevicesThatAreNotThere) {
   EXPECT_EQ(parse_device("cpu").type(), at::kCPU);
-  for (const char* name : {"cuda:", "cuda:x", "cuda:99", "gpu", ""}) EXPECT_THROW(parse_device(name), Error) << name;
+  for (const char* name : {"cuda:", "cuda:x", "cuda:99", "gpu", ""})
+    EXPECT_THROW(parse_device(name), Error) << name;
 }
 
 }  // namespace
