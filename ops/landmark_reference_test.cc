@@ -6,6 +6,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "ops/gradcheck.h"
 
 namespace mneme {
 namespace {
@@ -136,6 +137,29 @@ TEST(LandmarkReference, OtherSoftmaxesAreOrdinaryAttention) {
   for (const int64_t own : {0, 4}) scores[own][own] = -1e30;
   const Tensor plain = landmark_weights_reference(q, keys, options)[0][0];
   EXPECT_TRUE(at::allclose(plain.slice(0, 1), scores.softmax(1).slice(0, 1)));
+}
+
+TEST(LandmarkReference, GradientsAreThoseOfFiniteDifferences) {
+  at::manual_seed(6);
+  const int64_t B = 2, T = 9, S = 13, H = 4, G = 2, K = 3;
+  LandmarkKeys keys = random_keys(B, S, G, K, {0, 4, 5, 9, 13 + 3, 13 + 8, 13 + 10});
+  keys.mask = at::ones({B, S}, at::kBool);
+  keys.mask[1].slice(0, 0, 3) = false;
+  keys.mask[1][6] = false;
+  LandmarkOptions dropout, miss;
+  dropout.gate_keep = at::rand({B, H, T, 5}) > 0.4;
+  dropout.group_dropout = 0.4;
+  miss.controlled = at::rand({B, S}) > 0.4;
+  for (const LandmarkOptions& base : {LandmarkOptions{}, dropout, miss}) {
+    auto f = [&](const Tensors& in) {
+      LandmarkOptions options = base;
+      if (options.controlled.defined()) options.miss_key = in[3];
+      LandmarkKeys given{in[1], in[2], keys.is_landmark, keys.mask};
+      return Tensors{landmark_attention_reference(in[0], given, options)};
+    };
+    const Tensor q = at::randn({B, T, H, K}, at::kDouble), r = at::randn({B, G, K}, at::kDouble);
+    EXPECT_TRUE(gradients_match(f, {q, keys.k, keys.v, r}));
+  }
 }
 
 TEST(LandmarkReference, RefusesWhatDoesNotFit) {
