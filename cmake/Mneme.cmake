@@ -72,6 +72,11 @@ function(mneme_folder name)
   list(FILTER sources EXCLUDE REGEX "_(test|fuzz)\\.cc$")
 
   foreach(source ${sources})
+    if(source MATCHES "/random_(base|avx2|avx512)\\.cc$")
+      # All instruction sets must give the same bits (no fused a * b + c), and the loops must become SIMD.
+      set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS -O3 -ffp-contract=off -fno-math-errno
+                   -fno-trapping-math)
+    endif()
     if(source MATCHES "_avx2\\.cc$")
       set(isa "-mavx2;-mfma;-mf16c")
     elseif(source MATCHES "_avx512\\.cc$")
@@ -82,7 +87,8 @@ function(mneme_folder name)
       continue()
     endif()
     # The precompiled header was made for the baseline instruction set, so these files go without it.
-    set_source_files_properties(${source} PROPERTIES COMPILE_OPTIONS "${isa};-O3" SKIP_PRECOMPILE_HEADERS ON)
+    set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${isa} -O3)
+    set_source_files_properties(${source} PROPERTIES SKIP_PRECOMPILE_HEADERS ON)
   endforeach()
 
   if(ARG_BINARY)

@@ -1,0 +1,6 @@
+#define MNEME_RANDOM_KERNELS
+#include "base/random_kernels.h"
+
+namespace mneme::random_internal {
+const Kernels kAvx2Kernels = {bits, uniform, normal, keep};
+}  // namespace mneme::random_internal
