@@ -46,14 +46,18 @@ Blob map_file(const std::string& path) {
               static_cast<uint8_t*>(start), size};
 }
 
-Blob copy_to_blob(std::string_view bytes) {
-  constexpr size_t kAlign = 64;
-  void* start = std::aligned_alloc(kAlign, (bytes.size() / kAlign + 1) * kAlign);
-  if (start == nullptr)
-    throw Error(Kind::resource, "no memory for " + std::to_string(bytes.size()) + " bytes");
-  if (!bytes.empty()) std::memcpy(start, bytes.data(), bytes.size());
+Blob new_blob(uint64_t size) {
+  constexpr uint64_t kAlign = 64;
+  void* start = size > (UINT64_MAX >> 8) ? nullptr : std::aligned_alloc(kAlign, (size / kAlign + 1) * kAlign);
+  if (start == nullptr) throw Error(Kind::resource, "no memory for " + std::to_string(size) + " bytes");
   return Blob{std::shared_ptr<void>(start, [](void* p) { std::free(p); }), static_cast<uint8_t*>(start),
-              bytes.size()};
+              size};
+}
+
+Blob copy_to_blob(std::string_view bytes) {
+  Blob blob = new_blob(bytes.size());
+  if (!bytes.empty()) std::memcpy(blob.data, bytes.data(), bytes.size());
+  return blob;
 }
 
 int64_t checked_numel(const std::vector<int64_t>& shape) {

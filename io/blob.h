@@ -24,7 +24,8 @@ struct Blob {
 };
 
 Blob map_file(const std::string& path);
-Blob copy_to_blob(std::string_view bytes);  // aligned to 64
+Blob new_blob(uint64_t size);  // aligned to 64, not initialised; throws Error{resource}
+Blob copy_to_blob(std::string_view bytes);
 
 // Number of elements, or -1 when a dimension is negative or the product of the others than 0 does not fit an
 // int64.
