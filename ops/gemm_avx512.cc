@@ -1,0 +1,131 @@
+// Matrix multiplication with AVX-512: vdpbf16ps where the processor has it, else pairs widened to fp32.
+#include <immintrin.h>
+
+#include "ops/gemm_kernels.h"
+#include "ops/gemm_pack_avx512.h"
+
+namespace mneme::gemm {
+namespace {
+
+__m512i broadcast_pair(const Bf16* a) {
+  int both;
+  __builtin_memcpy(&both, a, sizeof both);
+  return _mm512_set1_epi32(both);
+}
+
+struct WithBf16 {
+  __m512bh low, high;
+  explicit WithBf16(const Bf16* b)
+      : low(reinterpret_cast<__m512bh>(_mm512_loadu_si512(b))),
+        high(reinterpret_cast<__m512bh>(_mm512_loadu_si512(b + kStep / 2))) {}
+  void add(const Bf16* a, __m512& left, __m512& right) const {
+    const auto x = reinterpret_cast<__m512bh>(broadcast_pair(a));
+    left = _mm512_dpbf16_ps(left, x, low);
+    right = _mm512_dpbf16_ps(right, x, high);
+  }
+};
+
+struct Widened {
+  __m512 even[2], odd[2];
+  static __m512 first(__m512i pairs) { return _mm512_castsi512_ps(_mm512_slli_epi32(pairs, 16)); }
+  static __m512 second(__m512i pairs) {
+    return _mm512_castsi512_ps(_mm512_and_si512(pairs, _mm512_set1_epi32(static_cast<int>(0xffff0000u))));
+  }
+  explicit Widened(const Bf16* b) {
+    for (int h = 0; h < 2; ++h) {
+      const __m512i pairs = _mm512_loadu_si512(b + h * (kStep / 2));
+      even[h] = first(pairs);
+      odd[h] = second(pairs);
+    }
+  }
+  void add(const Bf16* a, __m512& left, __m512& right) const {
+    const __m512i pairs = broadcast_pair(a);
+    const __m512 x = first(pairs), y = second(pairs);
+    left = _mm512_fmadd_ps(y, odd[0], _mm512_fmadd_ps(x, even[0], left));
+    right = _mm512_fmadd_ps(y, odd[1], _mm512_fmadd_ps(x, even[1], right));
+  }
+};
+
+// `Rows` rows by 32 columns over `steps`. Two sets of sums when there are few rows, to hide the latency of
+// adding.
+template <class Unit, int Rows>
+void strip(const Bf16* a, int64_t a_stride, int64_t a_step, const Bf16* b, float* c, int64_t steps,
+           bool fresh) {
+  constexpr int kSets = Rows <= 4 ? 2 : 1;
+  __m512 left[kSets][Rows], right[kSets][Rows];
+  for (int s = 0; s < kSets; ++s) {
+    for (int r = 0; r < Rows; ++r) {
+      left[s][r] = fresh || s ? _mm512_setzero_ps() : _mm512_loadu_ps(c + r * kBlock);
+      right[s][r] = fresh || s ? _mm512_setzero_ps() : _mm512_loadu_ps(c + r * kBlock + 16);
+    }
+  }
+  for (int64_t step = 0; step < steps; ++step, a += a_step, b += kStep) {
+    for (int64_t pair = 0; pair < kBlock / 2; pair += kSets) {
+      for (int s = 0; s < kSets; ++s) {
+        const Unit unit(b + (pair + s) * kBlock);
+        for (int r = 0; r < Rows; ++r) unit.add(a + r * a_stride + 2 * (pair + s), left[s][r], right[s][r]);
+      }
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    if constexpr (kSets == 2) {
+      left[0][r] = _mm512_add_ps(left[0][r], left[1][r]);
+      right[0][r] = _mm512_add_ps(right[0][r], right[1][r]);
+    }
+    _mm512_storeu_ps(c + r * kBlock, left[0][r]);
+    _mm512_storeu_ps(c + r * kBlock + 16, right[0][r]);
+  }
+}
+
+template <class Unit>
+void block(const Bf16* a, const Bf16* b, float* c, int64_t steps, bool fresh, Prefetch) {
+  for (int64_t r = 0; r < kBlock; r += 8) {
+    strip<Unit, 8>(a + r * kBlock, kBlock, kStep, b, c + r * kBlock, steps, fresh);
+  }
+}
+
+template <class Unit>
+void rows(const Bf16* x, int64_t m, const Bf16* b, float* c, int64_t steps) {
+  const int64_t stride = steps * kBlock;
+  switch (m) {
+    case 1:
+      return strip<Unit, 1>(x, stride, kBlock, b, c, steps, true);
+    case 2:
+      return strip<Unit, 2>(x, stride, kBlock, b, c, steps, true);
+    case 3:
+      return strip<Unit, 3>(x, stride, kBlock, b, c, steps, true);
+    case 4:
+      return strip<Unit, 4>(x, stride, kBlock, b, c, steps, true);
+    case 5:
+      return strip<Unit, 5>(x, stride, kBlock, b, c, steps, true);
+    case 6:
+      return strip<Unit, 6>(x, stride, kBlock, b, c, steps, true);
+    case 7:
+      return strip<Unit, 7>(x, stride, kBlock, b, c, steps, true);
+    default:
+      return strip<Unit, 8>(x, stride, kBlock, b, c, steps, true);
+  }
+}
+
+void nothing() {}
+
+template <class Unit>
+Kernels make(const char* name, bool bf16) {
+  Kernels table{};
+  table.name = name;
+  table.begin = nothing;
+  table.end = nothing;
+  table.block = block<Unit>;
+  table.rows = rows<Unit>;
+  use_avx512_packing(table, bf16);
+  return table;
+}
+
+}  // namespace
+
+const Kernels& avx512_kernels(bool bf16) {
+  static const Kernels with = make<WithBf16>("avx512-bf16", true), without = make<Widened>("avx512", false);
+  return bf16 ? with : without;
+}
+
+}  // namespace mneme::gemm

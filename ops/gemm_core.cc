@@ -1,0 +1,276 @@
+#include "ops/gemm_core.h"
+
+#include <ATen/Parallel.h>
+#include <omp.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "ops/cpu.h"
+
+namespace mneme::gemm {
+namespace {
+
+constexpr int64_t kL1Steps = 16;          // steps of a panel that stay in L1 (32 KB)
+constexpr int64_t kSerialWork = 1 << 16;  // multiply-adds under which threads cost more than they give
+
+int64_t l2_bytes() {
+  static const int64_t bytes = [] {
+    const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    return std::clamp<int64_t>(found > 0 ? found : 1 << 20, 1 << 18, 1 << 22);
+  }();
+  return bytes;
+}
+
+// Memory of a thread that grows and stays.
+class Scratch {
+ public:
+  template <class T>
+  T* get(int64_t count) {
+    const size_t bytes = round_up(count * static_cast<int64_t>(sizeof(T)), 4096);
+    if (bytes > size_) {
+      memory_.reset();
+      memory_.reset(std::aligned_alloc(4096, bytes));
+      if (!memory_) throw std::bad_alloc();
+      size_ = bytes;
+    }
+    return static_cast<T*>(memory_.get());
+  }
+
+ private:
+  struct Free {
+    void operator()(void* p) const { std::free(p); }
+  };
+  std::unique_ptr<void, Free> memory_;
+  size_t size_ = 0;
+};
+
+thread_local Scratch packed_rows, sums;
+
+struct Range {
+  int64_t begin, end;
+  int64_t size() const { return end - begin; }
+};
+
+Range share(int64_t count, int64_t part, int64_t parts) {
+  return {count * part / parts, count * (part + 1) / parts};
+}
+
+// One thread's part of a product: some block rows and some panels of C.
+struct Part {
+  const Kernels& kernel;
+  int64_t m, n, k;
+  Left a;
+  Right b;
+  Sink& sink;
+  int thread;
+
+  void run(Range rows, Range panels) const;
+
+ private:
+  void pack(int64_t block, Range steps, Bf16* out) const;
+  void chunk(Range rows, Range panels, Range steps, const Bf16* packed, float* c, bool keep_panels) const;
+  void deliver(const float* c, int64_t block, int64_t panel) const {
+    const int64_t row = block * kBlock, column = panel * kBlock;
+    sink.take(c, row, column, std::min(kBlock, m - row), std::min(kBlock, n - column), thread);
+  }
+};
+
+void Part::pack(int64_t block, Range steps, Bf16* out) const {
+  const int64_t row = block * kBlock, first = steps.begin * kBlock;
+  const int64_t count = std::min(kBlock, m - row), depth = std::min(steps.end * kBlock, k) - first;
+  if (a.transposed) {
+    kernel.pack_a_t(a.data + first * a.stride + row, a.stride, count, depth, out);
+  } else {
+    kernel.pack_a(a.data + row * a.stride + first, a.stride, count, depth, out);
+  }
+}
+
+// Packed rows against panels over some steps of the depth. c holds the sums: of one panel at a time, or of
+// all panels when the depth comes in several chunks (keep_panels).
+void Part::chunk(Range rows, Range panels, Range steps, const Bf16* packed, float* c,
+                 bool keep_panels) const {
+  const int64_t total = round_up(k, kBlock) / kBlock;
+  const int64_t pieces = (steps.size() + kL1Steps - 1) / kL1Steps;
+  const int64_t lines = (kBlock + rows.size() - 1) / rows.size();
+  const bool last_chunk = steps.end == total;
+  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+    const Bf16* right = b.data + panel * b.panel_stride + steps.begin * kStep;
+    float* sum = c + (keep_panels ? (panel - panels.begin) * rows.size() * kTileFloats : 0);
+    const char* next = reinterpret_cast<const char*>(right + b.panel_stride);
+    for (int64_t piece = 0; piece < pieces; ++piece) {
+      const Range part = share(steps.size(), piece, pieces);
+      const bool fresh = steps.begin == 0 && piece == 0, last = last_chunk && piece == pieces - 1;
+      for (int64_t i = 0; i < rows.size(); ++i) {
+        Prefetch prefetch;
+        if (panel + 1 < panels.end) prefetch = {next, lines};
+        next += lines * part.size() * 64;
+        kernel.block(packed + (i * steps.size() + part.begin) * kStep, right + part.begin * kStep,
+                     sum + i * kTileFloats, part.size(), fresh, prefetch);
+        if (last) deliver(sum + i * kTileFloats, rows.begin + i, panel);
+      }
+    }
+  }
+}
+
+void Part::run(Range rows, Range panels) const {
+  if (rows.size() <= 0 || panels.size() <= 0) return;
+  const int64_t total = round_up(k, kBlock) / kBlock;
+  const int64_t budget = l2_bytes() * 6 / 10;
+  constexpr int64_t kStepBytes = kStep * sizeof(Bf16), kSumBytes = kTileFloats * sizeof(float);
+  // Rows in L2: 256 of them make B's traffic cheap. All of the depth at once if that fits, else 1024 at a
+  // time, with the sums of a group of panels waiting in L2.
+  const int64_t wanted = std::min<int64_t>(rows.size(), 8);
+  const bool whole = wanted * total * kStepBytes <= budget;
+  const int64_t depth = whole ? total : 32;
+  const int64_t height = std::clamp<int64_t>(budget / 2 / (total * kStepBytes), wanted, 16);
+  const int64_t tall = whole ? std::min(height, rows.size()) : wanted;
+  const int64_t width = whole ? panels.size() : std::max<int64_t>(1, budget / 2 / (tall * kSumBytes));
+  kernel.begin();
+  for (int64_t row = rows.begin; row < rows.end; row += tall) {
+    const Range some{row, std::min(rows.end, row + tall)};
+    Bf16* packed = packed_rows.get<Bf16>(tall * depth * kStep);
+    for (int64_t panel = panels.begin; panel < panels.end; panel += width) {
+      const Range group{panel, std::min(panels.end, panel + width)};
+      float* c = sums.get<float>(tall * kTileFloats * (whole ? 1 : width));
+      for (int64_t step = 0; step < total; step += depth) {
+        const Range steps{step, std::min(total, step + depth)};
+        for (int64_t i = 0; i < some.size(); ++i)
+          pack(some.begin + i, steps, packed + i * steps.size() * kStep);
+        chunk(some, group, steps, packed, c, !whole);
+      }
+    }
+  }
+  kernel.end();
+}
+
+// How many parts to cut the rows into, and the panels: all threads busy, and few bytes moved by each.
+void split(int64_t blocks, int64_t panels, int threads, int64_t& by_rows, int64_t& by_panels) {
+  double best = 1e300;
+  for (int64_t r = 1; r <= threads; ++r) {
+    const int64_t p = threads / r;
+    const int64_t tall = (blocks + r - 1) / r, wide = (panels + p - 1) / p;
+    // Time in units of a block product of depth 1: products, packing of rows, reading of panels once per
+    // eight rows.
+    const double cost = static_cast<double>(tall * wide) + 4.0 * tall + 1.0 * wide * ((tall + 15) / 16);
+    if (cost < best) {
+      best = cost;
+      by_rows = r;
+      by_panels = p;
+    }
+  }
+}
+
+void multiply_few(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, Sink& sink,
+                  const Kernels& kernel) {
+  const int64_t panels = round_up(n, kBlock) / kBlock, steps = round_up(k, kBlock) / kBlock;
+  Bf16* x = packed_rows.get<Bf16>(m * steps * kBlock);
+  for (int64_t r = 0; r < m; ++r) {
+    Bf16* row = x + r * steps * kBlock;
+    std::memcpy(row, a.data + r * a.stride, sizeof(Bf16) * k);
+    std::fill(row + k, row + steps * kBlock, Bf16{0});
+  }
+  const auto work = [&](Range some, int thread) {
+    alignas(64) float c[kFewRows * kBlock];
+    for (int64_t panel = some.begin; panel < some.end; ++panel) {
+      kernel.rows(x, m, b.data + panel * b.panel_stride, c, steps);
+      sink.take(c, 0, panel * kBlock, m, std::min(kBlock, n - panel * kBlock), thread);
+    }
+  };
+  const int threads = m * n * k < kSerialWork || omp_in_parallel() ? 1 : max_threads();
+  if (threads == 1) return work({0, panels}, 0);
+#pragma omp parallel num_threads(threads)
+  work(share(panels, omp_get_thread_num(), omp_get_num_threads()), omp_get_thread_num());
+}
+
+void deliver_zeros(int64_t m, int64_t n, Sink& sink) {
+  const float zeros[kTileFloats] = {};
+  for (int64_t row = 0; row < m; row += kBlock) {
+    for (int64_t column = 0; column < n; column += kBlock) {
+      sink.take(zeros, row, column, std::min(kBlock, m - row), std::min(kBlock, n - column), 0);
+    }
+  }
+}
+
+template <class T, class Pack>
+void pack_right(const T* source, int64_t offset, int64_t n, int64_t k, Bf16* out, Pack pack) {
+  const int64_t panels = round_up(n, kBlock) / kBlock, size = round_up(k, kBlock) * kBlock;
+  at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t p = begin; p < end; ++p) {
+      pack(source + p * kBlock * offset, std::min(kBlock, n - p * kBlock), out + p * size);
+    }
+  });
+}
+
+}  // namespace
+
+const Kernels& kernels() {
+  switch (cpu_level()) {
+    case CpuLevel::amx:
+      return amx_kernels();
+    case CpuLevel::avx512:
+      return avx512_kernels(cpu_avx512_bf16());
+    case CpuLevel::avx2:
+      return avx2_kernels();
+    default:
+      return baseline_kernels();
+  }
+}
+
+int max_threads() { return std::max(1, at::get_num_threads()); }
+
+void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, Sink& sink) {
+  if (m <= 0 || n <= 0) return;
+  if (k <= 0) return deliver_zeros(m, n, sink);
+  const Kernels& kernel = kernels();
+  if (m <= kFewRows && !a.transposed) return multiply_few(m, n, k, a, b, sink, kernel);
+  const int64_t blocks = round_up(m, kBlock) / kBlock, panels = round_up(n, kBlock) / kBlock;
+  if (m * n * k < kSerialWork || omp_in_parallel() || max_threads() == 1) {
+    Part{kernel, m, n, k, a, b, sink, 0}.run({0, blocks}, {0, panels});
+    return;
+  }
+#pragma omp parallel num_threads(max_threads())
+  {
+    const int thread = omp_get_thread_num();
+    int64_t by_rows = 1, by_panels = 1;
+    split(blocks, panels, omp_get_num_threads(), by_rows, by_panels);
+    if (thread < by_rows * by_panels) {
+      Part{kernel, m, n, k, a, b, sink, thread}.run(share(blocks, thread / by_panels, by_rows),
+                                                    share(panels, thread % by_panels, by_panels));
+    }
+  }
+}
+
+void pack_right_nk(const Bf16* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
+  const Kernels& kernel = kernels();
+  pack_right(source, stride, n, k, out, [&](const Bf16* from, int64_t count, Bf16* to) {
+    kernel.pack_b_nk(from, stride, count, k, to);
+  });
+}
+
+void pack_right_kn(const Bf16* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
+  const Kernels& kernel = kernels();
+  pack_right(source, 1, n, k, out, [&](const Bf16* from, int64_t count, Bf16* to) {
+    kernel.pack_b_kn(from, stride, count, k, to);
+  });
+}
+
+void pack_right_nk(const float* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
+  const Kernels& kernel = kernels();
+  pack_right(source, stride, n, k, out, [&](const float* from, int64_t count, Bf16* to) {
+    kernel.pack_b_nk_f32(from, stride, count, k, to);
+  });
+}
+
+void pack_right_kn(const float* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
+  const Kernels& kernel = kernels();
+  pack_right(source, 1, n, k, out, [&](const float* from, int64_t count, Bf16* to) {
+    kernel.pack_b_kn_f32(from, stride, count, k, to);
+  });
+}
+
+}  // namespace mneme::gemm

@@ -1,0 +1,11 @@
+// The derivatives of the bf16 linear layer. Internal to ops/linear.cc.
+#pragma once
+
+#include "ops/linear.h"
+
+namespace mneme {
+
+// x bf16 on the CPU, when one of x, w, bias requires grad and grad mode is on.
+Tensor linear_with_grad(const Tensor& x, const Weight& w, const Tensor& bias);
+
+}  // namespace mneme
