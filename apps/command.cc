@@ -3,6 +3,9 @@
 #include <cstdio>
 #include <string>
 
+#include "base/log.h"
+#include "tensor/threads.h"
+
 namespace mneme {
 namespace {
 
@@ -22,7 +25,8 @@ std::string markdown(const Command& c, const OptionTable& table) {
 
 }  // namespace
 
-bool read_options(const Command& command, int argc, const char* const* argv, const OptionTable& table) {
+bool read_options(const Command& command, int argc, const char* const* argv, const OptionTable& table,
+                  const CommonOptions& common) {
   const Parsed parsed = parse_command_line(argc, argv, table);
   if (parsed.help) {
     print(parsed.markdown ? markdown(command, table) : help(command, table));
@@ -32,6 +36,8 @@ bool read_options(const Command& command, int argc, const char* const* argv, con
     print(options_to_toml(table));
     return false;
   }
+  configure_log({.quiet = common.quiet, .json = common.json});
+  set_threads(common.threads);
   return true;
 }
 

@@ -24,12 +24,14 @@ struct Command {
   int (*run)(int argc, const char* const* argv);
 };
 
-// Parses the command line into the options and sets up log and threads from its CommonOptions. False when the
-// command has nothing more to do: help or the configuration was asked for and is printed.
-bool read_options(const Command& command, int argc, const char* const* argv, const OptionTable& table);
+// Parses the command line into the options, then sets up log and threads from `options.common`, the
+// CommonOptions that every command has. False when the command has nothing more to do: help or the
+// configuration was asked for and is printed.
+bool read_options(const Command& command, int argc, const char* const* argv, const OptionTable& table,
+                  const CommonOptions& common);
 template <Visitable T>
 bool read_options(const Command& command, int argc, const char* const* argv, T& options) {
-  return read_options(command, argc, argv, OptionTable(options));
+  return read_options(command, argc, argv, OptionTable(options), options.common);
 }
 
 }  // namespace mneme
