@@ -87,4 +87,9 @@ Tensor tensor_in(const Blob& blob, uint64_t offset, const std::vector<int64_t>& 
       start, shape, [owner = blob.owner](void*) {}, at::TensorOptions().dtype(dtype));
 }
 
+void write_tensor(AtomicFile& out, const Tensor& t) {
+  const Tensor plain = t.detach().to(at::kCPU).contiguous();
+  out.write(plain.data_ptr(), static_cast<size_t>(plain.numel()) * plain.element_size());
+}
+
 }  // namespace mneme

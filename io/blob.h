@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "base/files.h"
 #include "tensor/tensor.h"
 
 namespace mneme {
@@ -30,6 +31,9 @@ Blob copy_to_blob(std::string_view bytes);
 // Number of elements, or -1 when a dimension is negative or the product of the others than 0 does not fit an
 // int64.
 int64_t checked_numel(const std::vector<int64_t>& shape);
+
+// Its elements in row-major order; at most one copy of it is held.
+void write_tensor(AtomicFile& out, const Tensor& t);
 
 // The tensor at `offset`: an alias where the address suits the dtype, else a copy. Bytes outside of the blob:
 // MNEME_CHECK.

@@ -7,7 +7,6 @@
 #include <set>
 
 #include "base/error.h"
-#include "io/output_file.h"
 #include "io/safetensors_header.h"
 
 namespace mneme {
@@ -166,14 +165,14 @@ void write_safetensors(const std::string& path, const std::vector<LazyTensor>& t
   });
   const std::string header = header_text(path, order, metadata);
   const uint64_t length = header.size();
-  OutputFile out(path);
+  AtomicFile out(path);
   out.write(&length, sizeof length);
   out.write(header);
   for (const LazyTensor* t : order) {
     const Tensor value = t->load();
     MNEME_CHECK(value.scalar_type() == t->dtype && value.sizes() == at::IntArrayRef(t->shape),
                 t->name + " is " + describe(value));
-    out.write(value);
+    write_tensor(out, value);
   }
   out.commit();
 }
