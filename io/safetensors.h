@@ -8,13 +8,13 @@
 // io/weights.h.
 #pragma once
 
-#include <functional>
 #include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "io/blob.h"
+#include "io/lazy_tensor.h"
 
 namespace mneme {
 
@@ -47,14 +47,6 @@ class SafetensorsFile {
   std::map<std::string, Info> infos_;
   std::vector<std::string> names_;
   Metadata metadata_;
-};
-
-// A tensor that is made when its turn comes; it must have the dtype and shape promised here.
-struct LazyTensor {
-  std::string name;
-  at::ScalarType dtype;
-  std::vector<int64_t> shape;
-  std::function<Tensor()> load;
 };
 
 // Bytes lie in the order given, wider dtypes first, so that every tensor is aligned to its dtype.

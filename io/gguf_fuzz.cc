@@ -1,0 +1,12 @@
+#include "base/error.h"
+#include "io/gguf.h"
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  using namespace mneme;
+  try {
+    const auto file = GgufFile::parse(copy_to_blob({reinterpret_cast<const char*>(data), size}), "input");
+    for (const std::string& name : file.names()) file.tensor(name, at::kHalf).clone();
+  } catch (const Error&) {
+  }
+  return 0;
+}
