@@ -73,7 +73,7 @@ TEST(Gguf, Q8RoundTripStaysWithinHalfAStep) {
 
 TEST(Gguf, Q8RefusesWhatItCannotHold) {
   TemporaryFolder folder;
-  for (const double bad : {NAN, INFINITY, 1e9}) {
+  for (const float bad : {NAN, INFINITY, 1e9F}) {
     const GgufTensor t = lazy("x", at::full({32}, bad, at::kFloat), GgmlType::q8_0);
     EXPECT_THROW(write_gguf(folder / "x.gguf", {}, {t}), Error) << bad;
   }
