@@ -90,6 +90,8 @@ struct ElementwiseKernels {
   void (*rotate_half[2])(const RotateRow&);
   void (*rotate_interleaved[2])(const RotateRow&);
 
+  void (*masked[2])(const void* x, const uint8_t* keep, float scale, void* y, int64_t n);
+
   void (*adamw[2])(const AdamwPart&, const AdamwScalars&);  // [grad]
   void (*sgd[2])(const AdamwPart&, const SgdScalars&);      // exp_avg is the momentum buffer, or null
   double (*sum_of_squares[2])(const void* x, int64_t n);

@@ -4,6 +4,7 @@
 
 #include "ops/activation_body.h"
 #include "ops/adamw_body.h"
+#include "ops/dropout_body.h"
 #include "ops/norm_body.h"
 #include "ops/rotary_body.h"
 
@@ -33,6 +34,8 @@ constexpr ElementwiseKernels kTable{
 
     {rotate_half<float>, rotate_half<Bf>},
     {rotate_interleaved<float>, rotate_interleaved<Bf>},
+
+    {masked<float>, masked<Bf>},
 
     {adamw<float>, adamw<Bf>},
     {sgd<float>, sgd<Bf>},
