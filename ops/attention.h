@@ -14,6 +14,7 @@
 
 #include <vector>
 
+#include "base/random.h"
 #include "tensor/tensor.h"
 
 namespace mneme {
@@ -42,9 +43,13 @@ struct Keys {
 };
 
 struct AttentionOptions {
-  double scale = 0;  // 0: 1 / sqrt(K)
-  std::vector<int64_t>
-      query_count;  // queries of row b that are real; results of the others are 0. Empty: all T
+  double scale = 0;    // 0: 1 / sqrt(K)
+  double dropout = 0;  // of the weights, after the softmax
+  // The randomness of dropout: the same site gives the same weights, in the backward pass too. Row b of the
+  // call draws at site.row + b; site.position is not used.
+  Site site;
+  // Queries of row b that are real; results of the others are 0 (and lse -inf). Empty: all T.
+  std::vector<int64_t> query_count;
 };
 
 // q: [B, T, H, K] -> [B, T, H, K], of q's type. Query head h reads key head h / (H / G). A query that sees

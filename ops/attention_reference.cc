@@ -49,6 +49,19 @@ Seen seen_by(const Keys& keys, const SourceShape& shape, const CallShape& call, 
   return out;
 }
 
+// [B, H, T, S]
+Tensor factors(const CallShape& call, const AttentionOptions& options, size_t source,
+               const at::TensorOptions& like) {
+  const int64_t keys = call.sources[source].keys;
+  Tensor out = at::empty({call.rows, call.heads, call.queries, keys}, at::kFloat);
+  float* to = out.data_ptr<float>();
+  for (int64_t i = 0; i < call.rows * call.heads * call.queries; ++i) {
+    const int64_t t = i % call.queries, h = i / call.queries % call.heads, b = i / call.queries / call.heads;
+    dropout_factors(to + i * keys, options, {static_cast<int64_t>(source), b, h, t, 0}, keys);
+  }
+  return out.to(like);
+}
+
 }  // namespace
 
 Tensor attention_reference(const Tensor& q, const std::vector<Keys>& sources, const AttentionOptions& options,
@@ -56,7 +69,7 @@ Tensor attention_reference(const Tensor& q, const std::vector<Keys>& sources, co
   const CallShape call = check_attention(q, sources, options);
   const at::ScalarType type = q.scalar_type() == at::kDouble ? at::kDouble : at::kFloat;
   const int64_t group = call.heads / call.key_heads;
-  std::vector<Tensor> scores, values;
+  std::vector<Tensor> scores, values, kept;
   for (size_t s = 0; s < sources.size(); ++s) {
     const Keys& keys = sources[s];
     const SourceShape& shape = call.sources[s];
@@ -89,6 +102,7 @@ Tensor attention_reference(const Tensor& q, const std::vector<Keys>& sources, co
     }
     scores.push_back(score.masked_fill(see.seen.logical_not().unsqueeze(1), kMinusInfinity));
     values.push_back(v);
+    if (options.dropout > 0) kept.push_back(factors(call, options, s, q.options().dtype(type)));
   }
   if (scores.empty()) {
     if (lse) *lse = at::full({call.rows, call.heads, call.queries}, kMinusInfinity, q.options().dtype(type));
@@ -101,7 +115,9 @@ Tensor attention_reference(const Tensor& q, const std::vector<Keys>& sources, co
   const Tensor nothing = sum.detach() == 0;
   const Tensor safe = sum.masked_fill(nothing, 1);
   if (lse) *lse = (at::log(safe) + top).masked_fill(nothing, kMinusInfinity).squeeze(-1);
-  const Tensor weights = (e / safe).view({call.rows, call.key_heads, group, call.queries, -1});
+  Tensor weights = e / safe;
+  if (options.dropout > 0) weights = weights * at::cat(kept, -1);
+  weights = weights.view({call.rows, call.key_heads, group, call.queries, -1});
   Tensor out;
   int64_t at = 0;
   for (const Tensor& v : values) {

@@ -86,6 +86,21 @@ SourceShape check_source(const Tensor& q, const Keys& keys, const CallShape& cal
 
 }  // namespace
 
+void dropout_factors(float* to, const AttentionOptions& options, const WeightSite& site, int64_t count) {
+  constexpr int64_t kChunk = 128;
+  const auto factor = static_cast<float>(1 / (1 - options.dropout));
+  uint8_t keep[kChunk];
+  for (int64_t j = 0; j < count; j += kChunk) {
+    const auto n = static_cast<size_t>(std::min(kChunk, count - j));
+    Site at = options.site;
+    at.row += static_cast<uint64_t>(site.row);
+    at.position = static_cast<uint64_t>(site.source) << 58 | static_cast<uint64_t>(site.head) << 46 |
+                  static_cast<uint64_t>(site.query) << 24 | static_cast<uint64_t>(site.key + j);
+    fill_keep(at, 1 - options.dropout, keep, n);
+    for (size_t i = 0; i < n; ++i) to[static_cast<size_t>(j) + i] = keep[i] ? factor : 0.0F;
+  }
+}
+
 CallShape check_attention(const Tensor& q, const std::vector<Keys>& sources,
                           const AttentionOptions& options) {
   MNEME_CHECK(q.dim() == 4 && q.size(3) > 0, "queries must be [B, T, H, K], found " + describe(q));
@@ -102,11 +117,18 @@ CallShape check_attention(const Tensor& q, const std::vector<Keys>& sources,
     for (const int64_t n : call.count)
       MNEME_CHECK(n >= 0 && n <= call.queries, "query_count " + std::to_string(n));
   }
+  if (options.dropout > 0) {
+    // The coordinates of a weight are packed into 64 bits.
+    MNEME_CHECK(options.dropout < 1 && sources.size() <= 64 && call.heads <= 4096 && call.queries <= 1 << 22,
+                "dropout " + std::to_string(options.dropout) + " on queries " + describe(q));
+  }
   for (const Keys& keys : sources) {
     call.sources.push_back(check_source(q, keys, call));
     const int64_t heads = call.sources.back().heads;
     MNEME_CHECK(call.key_heads == 0 || heads == 0 || heads == call.key_heads, "sources differ in key heads");
     if (heads > 0) call.key_heads = heads;
+    MNEME_CHECK(options.dropout == 0 || call.sources.back().keys <= 1 << 24,
+                "dropout over more than 2^24 keys");
   }
   if (call.key_heads == 0) call.key_heads = call.heads;
   return call;

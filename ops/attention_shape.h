@@ -20,6 +20,14 @@ struct CallShape {
   std::vector<SourceShape> sources;
 };
 
+// Where a weight stands: what dropout's randomness is keyed by, so that neither tiles nor batch shapes
+// matter.
+struct WeightSite {
+  int64_t source = 0, row = 0, head = 0, query = 0, key = 0;
+};
+// 0 or 1 / (1 - p) for the keys from site.key on, which is a multiple of 128.
+void dropout_factors(float* to, const AttentionOptions& options, const WeightSite& site, int64_t count);
+
 CallShape check_attention(const Tensor& q, const std::vector<Keys>& sources, const AttentionOptions& options);
 
 }  // namespace mneme
