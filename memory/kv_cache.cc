@@ -1,0 +1,223 @@
+#include <atomic>
+#include <cstring>
+#include <utility>
+
+#include "base/error.h"
+#include "memory/state.h"
+
+namespace mneme {
+namespace {
+
+uint64_t next_id() {
+  static std::atomic<uint64_t> last{0};
+  return ++last;
+}
+
+// [n, G, K] -> rows at.. of [G, P, K]. Decoding appends one slot to each layer of each row, so this stays off
+// the dispatcher where it can.
+void copy_slots(const Tensor& from, int64_t first, int64_t count, const Tensor& to, int64_t at) {
+  const bool plain = from.device().is_cpu() && from.stride(2) == 1 && from.scalar_type() == to.scalar_type();
+  if (!plain) {
+    to.narrow(1, at, count).copy_(from.narrow(0, first, count).transpose(0, 1));
+    return;
+  }
+  const int64_t groups = from.size(1), size = from.element_size(), bytes = from.size(2) * size;
+  const char* source = static_cast<const char*>(from.data_ptr());
+  char* target = static_cast<char*>(to.data_ptr());
+  for (int64_t g = 0; g < groups; ++g) {
+    for (int64_t t = 0; t < count; ++t) {
+      std::memcpy(target + (g * to.stride(0) + (at + t) * to.stride(1)) * size,
+                  source + ((first + t) * from.stride(0) + g * from.stride(1)) * size,
+                  static_cast<size_t>(bytes));
+    }
+  }
+}
+
+}  // namespace
+
+KvCache::KvCache(int64_t page_slots) : page_slots_(page_slots), id_(next_id()) {
+  MNEME_CHECK(page_slots > 0);
+}
+
+KvCache::KvCache(const KvCache& other)
+    : pages_(other.pages_),
+      page_slots_(other.page_slots_),
+      size_(other.size_),
+      begin_(other.begin_),
+      id_(next_id()) {}
+
+KvCache::KvCache(KvCache&& other) noexcept
+    : pages_(std::move(other.pages_)),
+      reserved_(std::move(other.reserved_)),
+      page_slots_(other.page_slots_),
+      size_(std::exchange(other.size_, 0)),
+      begin_(std::exchange(other.begin_, 0)),
+      id_(std::exchange(other.id_, next_id())) {
+  other.pages_.clear();
+  other.reserved_.clear();
+}
+
+KvCache& KvCache::operator=(const KvCache& other) {
+  if (this != &other) *this = KvCache(other);
+  return *this;
+}
+
+KvCache& KvCache::operator=(KvCache&& other) noexcept {
+  std::swap(pages_, other.pages_);
+  std::swap(reserved_, other.reserved_);
+  std::swap(page_slots_, other.page_slots_);
+  std::swap(size_, other.size_);
+  std::swap(begin_, other.begin_);
+  std::swap(id_, other.id_);
+  return *this;
+}
+
+std::shared_ptr<KvCache::Page> KvCache::fresh_page(int64_t slots, const Shape& shape) const {
+  auto page = std::make_shared<Page>();
+  // One allocation a page; layers are views of it.
+  const Tensor all = at::empty({2, shape.layers, shape.groups, slots, shape.width}, shape.type);
+  for (int64_t l = 0; l < shape.layers; ++l) {
+    page->k.push_back(all[0][l]);
+    page->v.push_back(all[1][l]);
+  }
+  page->owner = id_;
+  return page;
+}
+
+void KvCache::reserve(int64_t count, const Shape& shape) {
+  reserved_.clear();
+  if (count == 0) return;
+  if (at::GradMode::is_enabled()) {  // each layer's tensor is put in by write(), with its graph
+    auto page = std::make_shared<Page>();
+    page->k.resize(static_cast<size_t>(shape.layers));
+    page->v.resize(static_cast<size_t>(shape.layers));
+    reserved_.push_back({page, 0, count});
+    return;
+  }
+  int64_t left = count;
+  if (!pages_.empty() && pages_.back().page->owner == id_) {
+    const Held& last = pages_.back();
+    const int64_t room = last.page->k[0].size(1) - last.count;
+    if (room > 0) {
+      reserved_.push_back({last.page, last.count, std::min(room, left)});
+      left -= reserved_.back().count;
+    }
+  }
+  while (left > 0) {
+    const int64_t take = std::min(left, page_slots_);
+    reserved_.push_back({fresh_page(page_slots_, shape), 0, take});
+    left -= take;
+  }
+}
+
+void KvCache::write(int64_t layer, const Tensor& k, const Tensor& v) {
+  const auto l = static_cast<size_t>(layer);
+  int64_t first = 0;
+  for (const Piece& piece : reserved_) {
+    if (piece.page->owner == 0) {
+      piece.page->k[l] = k.narrow(0, first, piece.count).transpose(0, 1);
+      piece.page->v[l] = v.narrow(0, first, piece.count).transpose(0, 1);
+    } else {
+      copy_slots(k, first, piece.count, piece.page->k[l], piece.at);
+      copy_slots(v, first, piece.count, piece.page->v[l], piece.at);
+    }
+    first += piece.count;
+  }
+}
+
+void KvCache::commit() {
+  for (Piece& piece : reserved_) {
+    if (pages_.empty() || pages_.back().page != piece.page) pages_.push_back({piece.page, 0});
+    pages_.back().count = piece.at + piece.count;
+    size_ += piece.count;
+  }
+  reserved_.clear();
+}
+
+void KvCache::push_page(std::vector<Tensor> k, std::vector<Tensor> v) {
+  auto page = std::make_shared<Page>();
+  const int64_t count = k.at(0).size(1);
+  page->k = std::move(k);
+  page->v = std::move(v);
+  size_ += count;
+  pages_.push_back({std::move(page), count});
+}
+
+void KvCache::join(const KvCache& other) {
+  MNEME_CHECK(other.begin_ == 0);
+  pages_.insert(pages_.end(), other.pages_.begin(), other.pages_.end());
+  size_ += other.size_;
+}
+
+void KvCache::drop_front(int64_t count) {
+  MNEME_CHECK(count <= size_);
+  begin_ += count;
+  size_ -= count;
+  size_t whole = 0;
+  while (whole < pages_.size() && begin_ >= pages_[whole].count &&
+         (whole + 1 < pages_.size() || size_ == 0)) {
+    begin_ -= pages_[whole].count;
+    ++whole;
+  }
+  pages_.erase(pages_.begin(), pages_.begin() + static_cast<std::ptrdiff_t>(whole));
+  if (pages_.empty()) begin_ = 0;
+}
+
+void KvCache::clear() {
+  pages_.clear();
+  reserved_.clear();
+  size_ = begin_ = 0;
+}
+
+std::vector<KeyPage> KvCache::pages(int64_t layer) const {
+  const auto l = static_cast<size_t>(layer);
+  std::vector<KeyPage> out;
+  out.reserve(pages_.size());
+  int64_t begin = begin_;
+  for (const Held& held : pages_) {
+    out.push_back({held.page->k[l], held.page->v[l], begin, held.count - begin});
+    begin = 0;
+  }
+  return out;
+}
+
+std::pair<Tensor, Tensor> KvCache::dense(int64_t layer) const {
+  std::vector<Tensor> k, v;
+  for (const KeyPage& p : pages(layer)) {
+    k.push_back(p.k.narrow(1, p.begin, p.count).transpose(0, 1));
+    v.push_back(p.v.narrow(1, p.begin, p.count).transpose(0, 1));
+  }
+  MNEME_CHECK(!k.empty(), "dense keys of an empty cache");
+  return k.size() == 1 ? std::pair(k[0], v[0]) : std::pair(at::cat(k), at::cat(v));
+}
+
+bool KvCache::requires_grad() const {
+  for (const Held& held : pages_) {
+    if (held.page->k[0].requires_grad() || held.page->v[0].requires_grad()) return true;
+  }
+  return false;
+}
+
+int64_t KvCache::bytes() const {
+  int64_t total = 0;
+  for (const Held& held : pages_) {
+    for (size_t l = 0; l < held.page->k.size(); ++l) {
+      total += static_cast<int64_t>(held.page->k[l].nbytes() + held.page->v[l].nbytes());
+    }
+  }
+  return total;
+}
+
+KvCache KvCache::detached() const {
+  KvCache out(*this);
+  for (Held& held : out.pages_) {
+    if (held.page->owner != 0) continue;
+    auto copy = std::make_shared<Page>(*held.page);
+    for (Tensor& t : copy->k) t = t.detach();
+    for (Tensor& t : copy->v) t = t.detach();
+    held.page = copy;
+  }
+  return out;
+}
+
+}  // namespace mneme
