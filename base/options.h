@@ -147,6 +147,7 @@ void options_from_json(const nlohmann::json& json, const std::string& name, cons
 
 std::string options_to_toml(const OptionTable& table);
 nlohmann::json options_to_json(const OptionTable& table);
+void options_to_json(const OptionTable& table, nlohmann::json& json);
 std::string options_help(const OptionTable& table);      // aligned for a terminal
 std::string options_markdown(const OptionTable& table);  // a table for docs/cli.md
 
@@ -154,11 +155,14 @@ std::string options_markdown(const OptionTable& table);  // a table for docs/cli
 // is none.
 std::string nearest(std::string_view word, const std::vector<std::string>& candidates);
 
-// options_to_json of a const struct; the caller includes <nlohmann/json.hpp>.
-template <Visitable T>
-auto options_json(const T& options) {
+// options_to_json of a const struct; the caller includes <nlohmann/json.hpp> (the parameter only delays the
+// need for it).
+template <Visitable T, class Json = nlohmann::json>
+Json options_json(const T& options) {
   // visit() takes a mutable struct because it also assigns; reading does not.
-  return options_to_json(OptionTable(const_cast<T&>(options)));
+  Json json;
+  options_to_json(OptionTable(const_cast<T&>(options)), json);
+  return json;
 }
 
 }  // namespace mneme

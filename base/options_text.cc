@@ -231,10 +231,10 @@ std::string options_to_toml(const OptionTable& table) {
   return out;
 }
 
-nlohmann::json options_to_json(const OptionTable& table) {
-  nlohmann::json out = nlohmann::json::object();
+void options_to_json(const OptionTable& table, nlohmann::json& json) {
+  json = nlohmann::json::object();
   for (const Option& o : table.options) {
-    nlohmann::json* at = &out;
+    nlohmann::json* at = &json;
     const std::string section = parent(o.key);
     for (size_t begin = 0; begin < section.size();) {
       const size_t end = std::min(section.find('.', begin), section.size());
@@ -243,7 +243,12 @@ nlohmann::json options_to_json(const OptionTable& table) {
     }
     (*at)[tail(o.key)] = json_of(value_now(o));
   }
-  return out;
+}
+
+nlohmann::json options_to_json(const OptionTable& table) {
+  nlohmann::json json;
+  options_to_json(table, json);
+  return json;
 }
 
 std::string options_help(const OptionTable& table) {

@@ -1,16 +1,18 @@
+// clang-format off
 // The tensor type and the few libtorch headers the house uses. This is the only file that knows libtorch
-// versions (the collectives' file in train/ is the other exception). It is not a wrapper: `Tensor` is
-// at::Tensor.
+// versions (the collectives' file in train/ is the other exception). It is not a wrapper: `Tensor` is at::Tensor.
 //
 // Letters of the shapes in comments, everywhere in the house:
-//   B rows (texts in a batch)   T new positions (queries)   S keys            H query heads   G key/value
-//   heads K head width                D model width               E embedding width F inner width   V
-//   vocabulary L layers                    M memory slots              N any count
+//   B rows (texts in a batch)   T new positions (queries)   S keys            H query heads   G key/value heads
+//   K head width                D model width               E embedding width F inner width   V vocabulary
+//   L layers                    M memory slots              N any count
 #pragma once
 
+// clang 14 fails unless ivalue.h comes first.
+#include <ATen/core/ivalue.h>
 #include <ATen/ATen.h>
 #include <ATen/Parallel.h>
-#include <ATen/core/ivalue.h>  // clang 14 fails unless this comes first
+// clang-format on
 
 #include <string>
 
