@@ -1,0 +1,14 @@
+// The originals' own configurations: the `memory` object of an imported config.json, in the names of their
+// papers and flags, means the originals' behaviour (a look-ahead recall, bf16 arithmetic), not our defaults.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+#include "memory/method_options.h"
+
+namespace mneme {
+
+// Throws Error{input} for a method that is not known or a value that makes no sense.
+MemoryOptions from_original_config(const nlohmann::json& memory);
+
+}  // namespace mneme
