@@ -19,9 +19,11 @@
 
 namespace mneme {
 
+extern const Command kVerifyCommand;
+
 // In the order of --help. A command stands here when it works.
 const std::vector<const Command*>& commands() {
-  static const std::vector<const Command*> table = {};
+  static const std::vector<const Command*> table = {&kVerifyCommand};
   return table;
 }
 
