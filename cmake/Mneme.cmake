@@ -128,3 +128,15 @@ function(mneme_folder name)
     endforeach()
   endif()
 endfunction()
+
+# mneme_benchmarks(LIBS ...): one program of each bench/*_bench.cc. They are not part of the default build:
+# cmake --build build --target gemm_bench
+function(mneme_benchmarks)
+  cmake_parse_arguments(ARG "" "" "LIBS" ${ARGN})
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_SOURCE_DIR}/bench/*_bench.cc)
+  foreach(source ${sources})
+    get_filename_component(stem ${source} NAME_WE)
+    add_executable(${stem} EXCLUDE_FROM_ALL ${source})
+    target_link_libraries(${stem} PRIVATE mneme_flags ${ARG_LIBS})
+  endforeach()
+endfunction()

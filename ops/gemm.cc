@@ -1,27 +1,13 @@
 #include "ops/gemm.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
-#include <cstdlib>
-#include <new>
+#include <cstring>
 
 #include "base/error.h"
+#include "ops/gemm_memory.h"
 
 namespace mneme::gemm {
 namespace {
-
-// Large matrices on huge pages: they are read once a token, and page walks would show.
-std::shared_ptr<Bf16> allocate(int64_t count) {
-  constexpr size_t kHuge = size_t{2} << 20;
-  const size_t bytes = std::max<size_t>(64, count * sizeof(Bf16));
-  const size_t align = bytes >= 2 * kHuge ? kHuge : 64;
-  void* memory = std::aligned_alloc(align, round_up(bytes, align));
-  if (!memory)
-    throw Error(Kind::resource, "no memory for a packed matrix of " + std::to_string(bytes) + " bytes");
-  if (align == kHuge) madvise(memory, bytes / kHuge * kHuge, MADV_HUGEPAGE);
-  return {static_cast<Bf16*>(memory), [](Bf16* p) { std::free(p); }};
-}
 
 const Bf16* bits(const Tensor& t) { return static_cast<const Bf16*>(t.data_ptr()); }
 
@@ -38,7 +24,7 @@ PackedMatrix::PackedMatrix(int64_t columns, int64_t depth)
     : columns_(columns),
       depth_(depth),
       panel_stride_(round_up(depth, kBlock) * kBlock),
-      data_(allocate(packed_size(columns, depth))) {}
+      data_(allocate<Bf16>(packed_size(columns, depth))) {}
 
 template <bool kByRows>
 std::shared_ptr<const PackedMatrix> PackedMatrix::make(const Tensor& w) {
@@ -161,9 +147,11 @@ Tensor transposed_product(const Tensor& dy, const Tensor& x, const Tensor& into)
   const int64_t depth = x.size(0), n = dy.size(1), k = x.size(1);
   const Tensor out = into.defined() ? into : at::empty({n, k}, at::kFloat);
   MNEME_CHECK(out.size(0) == n && out.size(1) == k, describe(out));
-  const std::shared_ptr<const PackedMatrix> packed = PackedMatrix::of_columns(x);
+  static thread_local Scratch packed;
+  Bf16* right = packed.get<Bf16>(packed_size(k, depth));
+  pack_right_kn(left(x).data, x.stride(0), k, depth, right);
   Store store(out, {}, into.defined());
-  multiply(n, k, depth, left(dy, true), packed->right(), store);
+  multiply(n, k, depth, left(dy, true), {right, round_up(depth, kBlock) * kBlock}, store);
   return out;
 }
 

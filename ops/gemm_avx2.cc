@@ -69,6 +69,7 @@ const Kernels& avx2_kernels() {
                              nothing,
                              nothing,
                              block,
+                             8,
                              rows,
                              scalar_pack_a,
                              scalar_pack_a_t,

@@ -116,6 +116,7 @@ Kernels make(const char* name, bool bf16) {
   table.begin = nothing;
   table.end = nothing;
   table.block = block<Unit>;
+  table.few = 8;
   table.rows = rows<Unit>;
   use_avx512_packing(table, bf16);
   return table;

@@ -43,6 +43,7 @@ const Kernels& baseline_kernels() {
                              nothing,
                              nothing,
                              block,
+                             8,
                              rows,
                              scalar_pack_a,
                              scalar_pack_a_t,

@@ -5,17 +5,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
 
 #include "ops/cpu.h"
+#include "ops/gemm_memory.h"
 
 namespace mneme::gemm {
 namespace {
 
-constexpr int64_t kL1Steps = 16;          // steps of a panel that stay in L1 (32 KB)
+constexpr int64_t kL1Steps = 16;  // steps of a panel that stay in L1 (32 KB)
+constexpr int64_t kGroup = 4;     // panels that are delivered together
+constexpr int64_t kMostFewRows = 16;
 constexpr int64_t kSerialWork = 1 << 16;  // multiply-adds under which threads cost more than they give
 
 int64_t l2_bytes() {
@@ -25,29 +25,6 @@ int64_t l2_bytes() {
   }();
   return bytes;
 }
-
-// Memory of a thread that grows and stays.
-class Scratch {
- public:
-  template <class T>
-  T* get(int64_t count) {
-    const size_t bytes = round_up(count * static_cast<int64_t>(sizeof(T)), 4096);
-    if (bytes > size_) {
-      memory_.reset();
-      memory_.reset(std::aligned_alloc(4096, bytes));
-      if (!memory_) throw std::bad_alloc();
-      size_ = bytes;
-    }
-    return static_cast<T*>(memory_.get());
-  }
-
- private:
-  struct Free {
-    void operator()(void* p) const { std::free(p); }
-  };
-  std::unique_ptr<void, Free> memory_;
-  size_t size_ = 0;
-};
 
 thread_local Scratch packed_rows, sums;
 
@@ -72,47 +49,67 @@ struct Part {
   void run(Range rows, Range panels) const;
 
  private:
-  void pack(int64_t block, Range steps, Bf16* out) const;
-  void chunk(Range rows, Range panels, Range steps, const Bf16* packed, float* c, bool keep_panels) const;
-  void deliver(const float* c, int64_t block, int64_t panel) const {
-    const int64_t row = block * kBlock, column = panel * kBlock;
-    sink.take(c, row, column, std::min(kBlock, m - row), std::min(kBlock, n - column), thread);
-  }
+  void pack(Range rows, Range steps, Bf16* out) const;
+  void chunk(Range rows, Range panels, Range steps, const Bf16* packed, float* c, bool keep) const;
+  void deliver(const float* sums, Range rows, Range panels) const;
 };
 
-void Part::pack(int64_t block, Range steps, Bf16* out) const {
-  const int64_t row = block * kBlock, first = steps.begin * kBlock;
-  const int64_t count = std::min(kBlock, m - row), depth = std::min(steps.end * kBlock, k) - first;
-  if (a.transposed) {
-    kernel.pack_a_t(a.data + first * a.stride + row, a.stride, count, depth, out);
-  } else {
-    kernel.pack_a(a.data + row * a.stride + first, a.stride, count, depth, out);
+void Part::pack(Range rows, Range steps, Bf16* out) const {
+  const int64_t first = steps.begin * kBlock, depth = std::min(steps.end * kBlock, k) - first;
+  const int64_t size = steps.size() * kStep;
+  if (!a.transposed) {
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      const int64_t row = (rows.begin + i) * kBlock;
+      kernel.pack_a(a.data + row * a.stride + first, a.stride, std::min(kBlock, m - row), depth,
+                    out + i * size);
+    }
+    return;
+  }
+  for (int64_t s = 0; s < steps.size(); ++s) {  // along the rows of the memory
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      const int64_t row = (rows.begin + i) * kBlock, d = s * kBlock;
+      kernel.pack_a_t(a.data + (first + d) * a.stride + row, a.stride, std::min(kBlock, m - row),
+                      std::min(kBlock, depth - d), out + i * size + s * kStep);
+    }
   }
 }
 
-// Packed rows against panels over some steps of the depth. c holds the sums: of one panel at a time, or of
-// all panels when the depth comes in several chunks (keep_panels).
-void Part::chunk(Range rows, Range panels, Range steps, const Bf16* packed, float* c,
-                 bool keep_panels) const {
-  const int64_t total = round_up(k, kBlock) / kBlock;
+// Packed rows against panels over some steps of the depth: a piece of a panel stays in L1 while all the rows
+// pass, and the next panel is fetched into L2 meanwhile. c holds the sums: of a group of panels, or of all
+// when the depth comes in several chunks (keep). A group is delivered together, so that rows of C are written
+// in longer runs.
+void Part::chunk(Range rows, Range panels, Range steps, const Bf16* packed, float* c, bool keep) const {
+  const bool last = steps.end == round_up(k, kBlock) / kBlock;
   const int64_t pieces = (steps.size() + kL1Steps - 1) / kL1Steps;
   const int64_t lines = (kBlock + rows.size() - 1) / rows.size();
-  const bool last_chunk = steps.end == total;
-  for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
-    const Bf16* right = b.data + panel * b.panel_stride + steps.begin * kStep;
-    float* sum = c + (keep_panels ? (panel - panels.begin) * rows.size() * kTileFloats : 0);
-    const char* next = reinterpret_cast<const char*>(right + b.panel_stride);
-    for (int64_t piece = 0; piece < pieces; ++piece) {
-      const Range part = share(steps.size(), piece, pieces);
-      const bool fresh = steps.begin == 0 && piece == 0, last = last_chunk && piece == pieces - 1;
-      for (int64_t i = 0; i < rows.size(); ++i) {
-        Prefetch prefetch;
-        if (panel + 1 < panels.end) prefetch = {next, lines};
-        next += lines * part.size() * 64;
-        kernel.block(packed + (i * steps.size() + part.begin) * kStep, right + part.begin * kStep,
-                     sum + i * kTileFloats, part.size(), fresh, prefetch);
-        if (last) deliver(sum + i * kTileFloats, rows.begin + i, panel);
+  for (int64_t begin = panels.begin; begin < panels.end; begin += kGroup) {
+    const Range group{begin, std::min(panels.end, begin + kGroup)};
+    float* sums = c + (keep ? (begin - panels.begin) * rows.size() * kTileFloats : 0);
+    for (int64_t panel = group.begin; panel < group.end; ++panel) {
+      const Bf16* right = b.data + panel * b.panel_stride + steps.begin * kStep;
+      float* sum = sums + (panel - group.begin) * rows.size() * kTileFloats;
+      const char* next = reinterpret_cast<const char*>(right + b.panel_stride);
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        const Range part = share(steps.size(), piece, pieces);
+        for (int64_t i = 0; i < rows.size(); ++i) {
+          const Prefetch prefetch{next, panel + 1 < panels.end ? lines : 0};
+          next += lines * part.size() * 64;
+          kernel.block(packed + (i * steps.size() + part.begin) * kStep, right + part.begin * kStep,
+                       sum + i * kTileFloats, part.size(), steps.begin == 0 && piece == 0, prefetch);
+        }
       }
+    }
+    if (last) deliver(sums, rows, group);
+  }
+}
+
+void Part::deliver(const float* sums, Range rows, Range panels) const {
+  for (int64_t i = 0; i < rows.size(); ++i) {
+    const int64_t row = (rows.begin + i) * kBlock;
+    for (int64_t panel = panels.begin; panel < panels.end; ++panel) {
+      const int64_t column = panel * kBlock;
+      sink.take(sums + ((panel - panels.begin) * rows.size() + i) * kTileFloats, row, column,
+                std::min(kBlock, m - row), std::min(kBlock, n - column), thread);
     }
   }
 }
@@ -136,11 +133,10 @@ void Part::run(Range rows, Range panels) const {
     Bf16* packed = packed_rows.get<Bf16>(tall * depth * kStep);
     for (int64_t panel = panels.begin; panel < panels.end; panel += width) {
       const Range group{panel, std::min(panels.end, panel + width)};
-      float* c = sums.get<float>(tall * kTileFloats * (whole ? 1 : width));
+      float* c = sums.get<float>(kTileFloats * tall * (whole ? kGroup : width));
       for (int64_t step = 0; step < total; step += depth) {
         const Range steps{step, std::min(total, step + depth)};
-        for (int64_t i = 0; i < some.size(); ++i)
-          pack(some.begin + i, steps, packed + i * steps.size() * kStep);
+        pack(some, steps, packed);
         chunk(some, group, steps, packed, c, !whole);
       }
     }
@@ -175,11 +171,13 @@ void multiply_few(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b
     std::fill(row + k, row + steps * kBlock, Bf16{0});
   }
   const auto work = [&](Range some, int thread) {
-    alignas(64) float c[kFewRows * kBlock];
+    alignas(64) float c[kMostFewRows * kBlock];
+    kernel.begin();
     for (int64_t panel = some.begin; panel < some.end; ++panel) {
       kernel.rows(x, m, b.data + panel * b.panel_stride, c, steps);
       sink.take(c, 0, panel * kBlock, m, std::min(kBlock, n - panel * kBlock), thread);
     }
+    kernel.end();
   };
   const int threads = m * n * k < kSerialWork || omp_in_parallel() ? 1 : max_threads();
   if (threads == 1) return work({0, panels}, 0);
@@ -196,12 +194,27 @@ void deliver_zeros(int64_t m, int64_t n, Sink& sink) {
   }
 }
 
+// Panel by panel: source [n, k].
 template <class T, class Pack>
-void pack_right(const T* source, int64_t offset, int64_t n, int64_t k, Bf16* out, Pack pack) {
+void pack_panels(const T* source, int64_t stride, int64_t n, int64_t k, Bf16* out, Pack pack) {
   const int64_t panels = round_up(n, kBlock) / kBlock, size = round_up(k, kBlock) * kBlock;
   at::parallel_for(0, panels, 1, [&](int64_t begin, int64_t end) {
     for (int64_t p = begin; p < end; ++p) {
-      pack(source + p * kBlock * offset, std::min(kBlock, n - p * kBlock), out + p * size);
+      pack(source + p * kBlock * stride, stride, std::min(kBlock, n - p * kBlock), k, out + p * size);
+    }
+  });
+}
+
+// Step by step, along the rows of the memory: source [k, n].
+template <class T, class Pack>
+void pack_steps(const T* source, int64_t stride, int64_t n, int64_t k, Bf16* out, Pack pack) {
+  const int64_t panels = round_up(n, kBlock) / kBlock, steps = round_up(k, kBlock) / kBlock;
+  at::parallel_for(0, steps, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t s = begin; s < end; ++s) {
+      for (int64_t p = 0; p < panels; ++p) {
+        pack(source + s * kBlock * stride + p * kBlock, stride, std::min(kBlock, n - p * kBlock),
+             std::min(kBlock, k - s * kBlock), out + (p * steps + s) * kStep);
+      }
     }
   });
 }
@@ -227,7 +240,7 @@ void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, Si
   if (m <= 0 || n <= 0) return;
   if (k <= 0) return deliver_zeros(m, n, sink);
   const Kernels& kernel = kernels();
-  if (m <= kFewRows && !a.transposed) return multiply_few(m, n, k, a, b, sink, kernel);
+  if (m <= kernel.few && !a.transposed) return multiply_few(m, n, k, a, b, sink, kernel);
   const int64_t blocks = round_up(m, kBlock) / kBlock, panels = round_up(n, kBlock) / kBlock;
   if (m * n * k < kSerialWork || omp_in_parallel() || max_threads() == 1) {
     Part{kernel, m, n, k, a, b, sink, 0}.run({0, blocks}, {0, panels});
@@ -246,31 +259,19 @@ void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, Si
 }
 
 void pack_right_nk(const Bf16* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
-  const Kernels& kernel = kernels();
-  pack_right(source, stride, n, k, out, [&](const Bf16* from, int64_t count, Bf16* to) {
-    kernel.pack_b_nk(from, stride, count, k, to);
-  });
-}
-
-void pack_right_kn(const Bf16* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
-  const Kernels& kernel = kernels();
-  pack_right(source, 1, n, k, out, [&](const Bf16* from, int64_t count, Bf16* to) {
-    kernel.pack_b_kn(from, stride, count, k, to);
-  });
+  pack_panels(source, stride, n, k, out, kernels().pack_b_nk);
 }
 
 void pack_right_nk(const float* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
-  const Kernels& kernel = kernels();
-  pack_right(source, stride, n, k, out, [&](const float* from, int64_t count, Bf16* to) {
-    kernel.pack_b_nk_f32(from, stride, count, k, to);
-  });
+  pack_panels(source, stride, n, k, out, kernels().pack_b_nk_f32);
+}
+
+void pack_right_kn(const Bf16* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
+  pack_steps(source, stride, n, k, out, kernels().pack_b_kn);
 }
 
 void pack_right_kn(const float* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {
-  const Kernels& kernel = kernels();
-  pack_right(source, 1, n, k, out, [&](const float* from, int64_t count, Bf16* to) {
-    kernel.pack_b_kn_f32(from, stride, count, k, to);
-  });
+  pack_steps(source, stride, n, k, out, kernels().pack_b_kn_f32);
 }
 
 }  // namespace mneme::gemm

@@ -19,7 +19,6 @@ using Bf16 = uint16_t;  // the bits
 constexpr int64_t kBlock = 32;                    // rows, columns and depth of a block
 constexpr int64_t kStep = kBlock * kBlock;        // elements of a packed operand per step
 constexpr int64_t kTileFloats = kBlock * kBlock;  // elements of a C block
-constexpr int64_t kFewRows = 8;                   // up to here `rows` is used instead of `block`
 
 // Bytes that a kernel brings into L2 while it computes: `lines` cache lines a step, starting at `next`.
 struct Prefetch {
@@ -34,7 +33,8 @@ struct Kernels {
   void (*end)();
   // c = (fresh ? 0 : c) + a b over `steps`.
   void (*block)(const Bf16* a, const Bf16* b, float* c, int64_t steps, bool fresh, Prefetch prefetch);
-  // c[0..m) = x b for m <= kFewRows rows; x [m][steps * 32], not packed.
+  // c[0..m) = x b for m <= few rows; x [m][steps * 32], not packed.
+  int64_t few;
   void (*rows)(const Bf16* x, int64_t m, const Bf16* b, float* c, int64_t steps);
 
   // Packing of one block row or panel: `count` <= 32 rows or columns, `depth` of K, rows of the source
