@@ -5,12 +5,35 @@
 #include <cmath>
 #include <limits>
 #include <random>
+#include <string>
 #include <vector>
 
 #include "ops/attention.h"
 #include "ops/attention_shape.h"
+#include "ops/cpu.h"
 
 namespace mneme {
+
+struct AttentionLevel {
+  CpuLevel level;
+  bool bf16;  // vdpbf16ps
+};
+
+inline std::string name_of(const AttentionLevel& l) {
+  return cpu_level_name(l.level) + (l.level == CpuLevel::avx512 && !l.bf16 ? "_nobf16" : "");
+}
+
+// All that this machine can run.
+inline std::vector<AttentionLevel> attention_levels() {
+  std::vector<AttentionLevel> out;
+  for (const AttentionLevel l :
+       {AttentionLevel{CpuLevel::baseline, false}, AttentionLevel{CpuLevel::avx2, false},
+        AttentionLevel{CpuLevel::avx512, false}, AttentionLevel{CpuLevel::avx512, true},
+        AttentionLevel{CpuLevel::amx, true}}) {
+    if (l.level <= cpu_level_available()) out.push_back(l);
+  }
+  return out;
+}
 
 struct AttentionCase {
   Tensor q;

@@ -154,7 +154,8 @@ Strided strided(const Tensor& t) {
   return {static_cast<const char*>(t.data_ptr()), t.stride(0) * size, t.stride(1) * size, t.stride(2) * size};
 }
 
-bool kernels_take(const Tensor& q, const std::vector<Keys>& sources, const AttentionOptions& options) {
+bool attention_kernels_take(const Tensor& q, const std::vector<Keys>& sources,
+                            const AttentionOptions& options) {
   if (!q.device().is_cpu() || !is_number(q) || options.scale < 0) return false;
   return std::all_of(sources.begin(), sources.end(), [&](const Keys& keys) { return source_fits(q, keys); });
 }

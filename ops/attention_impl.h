@@ -76,7 +76,8 @@ struct AttentionCall {
 };
 
 // Whether the kernels compute this (gradients aside).
-bool kernels_take(const Tensor& q, const std::vector<Keys>& sources, const AttentionOptions& options);
+bool attention_kernels_take(const Tensor& q, const std::vector<Keys>& sources,
+                            const AttentionOptions& options);
 AttentionCall prepare_call(const Tensor& q, const std::vector<Keys>& sources,
                            const AttentionOptions& options);
 

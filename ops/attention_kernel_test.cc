@@ -10,26 +10,7 @@
 namespace mneme {
 namespace {
 
-struct Level {
-  CpuLevel level;
-  bool bf16;
-};
-
-std::string name_of(const Level& l) {
-  return cpu_level_name(l.level) + (l.level == CpuLevel::avx512 && !l.bf16 ? "_nobf16" : "");
-}
-
-std::vector<Level> levels() {
-  std::vector<Level> out;
-  for (const Level l :
-       {Level{CpuLevel::baseline, false}, Level{CpuLevel::avx2, false}, Level{CpuLevel::avx512, false},
-        Level{CpuLevel::avx512, true}, Level{CpuLevel::amx, true}}) {
-    if (l.level <= cpu_level_available()) out.push_back(l);
-  }
-  return out;
-}
-
-class AttentionKernels : public ::testing::TestWithParam<Level> {};
+class AttentionKernels : public ::testing::TestWithParam<AttentionLevel> {};
 
 std::vector<Keys> doubled(const std::vector<Keys>& sources) {
   std::vector<Keys> out = sources;
@@ -195,7 +176,7 @@ TEST_P(AttentionKernels, DropTheSameWeightsAsTheReference) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Levels, AttentionKernels, ::testing::ValuesIn(levels()),
+INSTANTIATE_TEST_SUITE_P(Levels, AttentionKernels, ::testing::ValuesIn(attention_levels()),
                          [](const auto& info) { return name_of(info.param); });
 
 }  // namespace

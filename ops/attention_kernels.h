@@ -96,8 +96,15 @@ struct AttentionKernels {
   void (*forward)(const ForwardTile& tile);
   void (*direct)(const DirectTile& tile, bool half);
   void (*backward)(const BackwardTile& tile);
+  // Rows that are the columns of the rows given: K^T as `rows` [columns, words], summed over the rows given.
+  void (*pack_turned)(uint32_t* to, int64_t words, const void* const* rows, int64_t count, int64_t width,
+                      bool half);
+
   // A row of results times `scale`, rounded to its type.
   void (*write_row)(void* to, const float* from, float scale, int64_t width, bool half);
+  float (*dot)(const void* a, const void* b, int64_t width, bool half);
+  // to [n, m] = from [m, n] transposed; m and n multiples of 16.
+  void (*turn)(float* to, const float* from, int64_t m, int64_t n);
   // C [m, n] += rows [m, words] x panel; m, n, words multiples of 16. panel_words: the panel's depth.
   void (*product)(float* c, int64_t ldc, const uint32_t* a, int64_t lda, const uint32_t* b,
                   int64_t panel_words, int64_t m, int64_t n, int64_t words);

@@ -108,6 +108,51 @@ void pack_down_of(uint32_t* to, int64_t words, const void* const* rows, int64_t 
   }
 }
 
+template <bool kPairs, class T>
+void pack_turned_of(uint32_t* to, int64_t words, const void* const* rows, int64_t count, int64_t width) {
+  constexpr int64_t kMost = kBlockKeys;  // rows
+  alignas(64) uint32_t panel[16 * kMost];
+  for (int64_t c = 0; c < width; c += 16, to += 16 * words) {
+    const void* at[kMost];
+    for (int64_t i = 0; i < count; ++i) at[i] = static_cast<const T*>(rows[i]) + c;
+    pack_down_of<kPairs, T>(panel, words, at, count, width - c < 16 ? width - c : 16);
+    const uint32_t* words_of[16];
+    for (int64_t w = 0; w < words; w += 16) {
+      for (int64_t i = 0; i < 16; ++i) words_of[i] = panel + (w + i) * 16;
+      transpose16(to + w, words, words_of, 0);
+    }
+  }
+}
+
+void turn(float* to, const float* from, int64_t m, int64_t n) {
+  const uint32_t* rows[16];
+  for (int64_t i = 0; i < m; i += 16) {
+    for (int64_t r = 0; r < 16; ++r) rows[r] = reinterpret_cast<const uint32_t*>(from + (i + r) * n);
+    for (int64_t j = 0; j < n; j += 16) transpose16(reinterpret_cast<uint32_t*>(to + j * m + i), m, rows, j);
+  }
+}
+
+template <class T>
+MNEME_INLINE float dot_of(const T* a, const T* b, int64_t width) {
+  Vf sum{};
+  int64_t i = 0;
+  for (; i + kLanes <= width; i += kLanes) sum += numbers(a + i) * numbers(b + i);
+  float out = sum_lanes(sum);
+  for (; i < width; ++i) {
+    if constexpr (sizeof(T) == 2) {
+      out += number(a[i]) * number(b[i]);
+    } else {
+      out += a[i] * b[i];
+    }
+  }
+  return out;
+}
+
+float dot(const void* a, const void* b, int64_t width, bool half) {
+  if (half) return dot_of(static_cast<const uint16_t*>(a), static_cast<const uint16_t*>(b), width);
+  return dot_of(static_cast<const float*>(a), static_cast<const float*>(b), width);
+}
+
 void write_row(void* to, const float* from, float scale, int64_t width, bool half) {
   float* number_at = static_cast<float*>(to);
   uint16_t* half_at = static_cast<uint16_t*>(to);
@@ -142,6 +187,7 @@ void write_row(void* to, const float* from, float scale, int64_t width, bool hal
 MNEME_PACKER(pack_rows)
 MNEME_PACKER(pack_across)
 MNEME_PACKER(pack_down)
+MNEME_PACKER(pack_turned)
 #undef MNEME_PACKER
 
 }  // namespace

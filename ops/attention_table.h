@@ -19,7 +19,10 @@ constexpr AttentionKernels attention_table() {
           forward_tile<Unit>,
           direct_tile<Unit::kPairs>,
           backward_tile<Unit>,
+          pack_turned<Unit::kPairs>,
           write_row,
+          dot,
+          turn,
           Unit::template product<true>};
 }
 

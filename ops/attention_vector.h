@@ -154,7 +154,7 @@ MNEME_INLINE void transpose16(uint32_t* to, int64_t to_stride, const uint32_t* c
   }
 #else
   for (int i = 0; i < 16; ++i) {
-    for (int j = 0; j < 16; ++j) to[j * to_stride + i] = rows[i][at + j];
+    for (int j = 0; j < 16; ++j) store(to + j * to_stride + i, load<uint32_t>(rows[i] + at + j));
   }
 #endif
 }
