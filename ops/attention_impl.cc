@@ -104,7 +104,6 @@ SourceView view_source(const Tensor& q, const Keys& keys, const SourceShape& sha
 // Biases over scale, and the mask, of one query and `count` keys, `step` floats apart.
 void fill_added(float* to, int64_t step, const AttentionCall& call, const SourceView& source, int64_t b,
                 int64_t head, int64_t t, int64_t first, int64_t count) {
-  for (int64_t j = 0; j < count; ++j) to[j * step] = 0;
   const int64_t keys = source.shape->keys;
   if (source.bias.defined()) {
     const float* bias = source.bias.data_ptr<float>() + first +
@@ -263,6 +262,9 @@ void fill_sights(Sights& sights, const AttentionCall& call, size_t source, const
   }
   sights.added = view.mask.defined() || view.bias.defined() ? added : nullptr;
   sights.factor = needs_factor(call) ? factor : nullptr;
+  // Columns and rows that are not real must hold numbers too: their weights are 0, but 0 * NaN is not.
+  if (sights.added) std::fill(added, added + kTileQueries * kBlockKeys, 0.0F);
+  if (sights.factor) std::fill(factor, factor + kTileQueries * kBlockKeys, 0.0F);
   const int64_t line = transposed ? 1 : kBlockKeys, step = transposed ? kTileQueries : 1;
   for (int64_t i = 0; i < tile.size && (sights.added || sights.factor); ++i) {
     const int64_t head = set.g * call.group + tile.head[i], t = set.first + tile.position[i];
