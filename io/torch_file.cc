@@ -153,8 +153,8 @@ TorchFile TorchFile::parse(Blob blob, std::string where) {
   }
   for (auto& [name, t] : object.tensors) {
     file.names_.push_back(name);
-    file.infos_.emplace(
-        name, Info{t.dtype, std::move(t.shape), std::move(t.strides), t.storage, t.offset, t.extent});
+    file.infos_.emplace(name, Info{t.dtype, std::move(t.shape), std::move(t.strides), t.section, t.storage,
+                                   t.offset, t.extent});
   }
   file.where_ = std::move(where);
   return file;

@@ -23,6 +23,7 @@ class TorchFile {
   struct Info {
     at::ScalarType dtype = at::kFloat;
     std::vector<int64_t> shape, strides;
+    std::string section;  // path of the dict or list that holds it; "" at the root
     std::string storage;  // its key
     int64_t offset = 0;   // in the storage, in elements
     int64_t extent = 0;   // elements from the first to the last

@@ -80,7 +80,7 @@ class Walker {
   Walker(const Pickle& pickle, const std::string& where) : pickle_(pickle), where_(where) {}
 
   TorchObject run() {
-    visit(pickle_.root, "", 0);
+    visit(pickle_.root, "", "", 0);
     return std::move(out_);
   }
 
@@ -104,10 +104,10 @@ class Walker {
     return value;
   }
 
-  void visit(uint32_t index, const std::string& path, int depth);
+  void visit(uint32_t index, const std::string& path, const std::string& section, int depth);
   void visit_mapping(const std::vector<uint32_t>& items, const std::string& path, int depth);
-  void visit_object(const PickleValue& v, const std::string& path, int depth);
-  void add_tensor(const PickleValue& call, Role kind, const std::string& path);
+  void visit_object(const PickleValue& v, const std::string& path, const std::string& section, int depth);
+  void add_tensor(const PickleValue& call, Role kind, const std::string& path, const std::string& section);
   std::string add_storage(const std::string& path, const PickleValue& persistent, TorchStorage& storage);
   std::vector<int64_t> numbers(const std::string& path, const PickleValue& call, size_t index) const;
   std::string name_of(const std::string& path, uint32_t key) const;
@@ -126,7 +126,7 @@ std::string Walker::name_of(const std::string& path, uint32_t key) const {
   return path.empty() ? text : path + "." + text;
 }
 
-void Walker::visit(uint32_t index, const std::string& path, int depth) {
+void Walker::visit(uint32_t index, const std::string& path, const std::string& section, int depth) {
   const PickleValue& v = at(index);
   if (depth > kMaxDepth) refuse("", "contains itself, or is nested deeper than " + std::to_string(kMaxDepth));
   name_bytes_ += path.size();
@@ -138,10 +138,10 @@ void Walker::visit(uint32_t index, const std::string& path, int depth) {
     for (size_t i = 0; i < v.items.size(); ++i) {
       const Tag tag = at(v.items[i]).tag;
       if (tag != Tag::dict && tag != Tag::list && tag != Tag::object) continue;
-      visit(v.items[i], path.empty() ? std::to_string(i) : path + "." + std::to_string(i), depth + 1);
+      visit(v.items[i], path.empty() ? std::to_string(i) : path + "." + std::to_string(i), path, depth + 1);
     }
   } else if (v.tag == Tag::object) {
-    visit_object(v, path, depth);
+    visit_object(v, path, section, depth);
   }
 }
 
@@ -149,33 +149,34 @@ void Walker::visit_mapping(const std::vector<uint32_t>& items, const std::string
   for (size_t i = 0; i + 1 < items.size(); i += 2) {
     const Tag tag = at(items[i + 1]).tag;
     if (tag == Tag::dict || tag == Tag::list || tag == Tag::object) {
-      visit(items[i + 1], name_of(path, items[i]), depth + 1);
+      visit(items[i + 1], name_of(path, items[i]), path, depth + 1);
     }
   }
 }
 
-void Walker::visit_object(const PickleValue& v, const std::string& path, int depth) {
+void Walker::visit_object(const PickleValue& v, const std::string& path, const std::string& section,
+                          int depth) {
   const Role kind = role(v);
   if (depth > kMaxDepth) refuse("", "contains itself, or is nested deeper than " + std::to_string(kMaxDepth));
   switch (kind) {
     case Role::tensor_v1:
     case Role::tensor_v2:
     case Role::tensor_v3:
-      return add_tensor(v, kind, path);
+      return add_tensor(v, kind, path, section);
     case Role::parameter:
-      return visit_object(argument(path, v, 0, Tag::object), path, depth + 1);
+      return visit_object(argument(path, v, 0, Tag::object), path, section, depth + 1);
     case Role::from_type: {  // (function, type, its arguments, state): a tensor with attributes of its own
       PickleValue call;
       const PickleValue& function = argument(path, v, 0, Tag::global);
       call.tag = Tag::object;
       call.callable = static_cast<uint32_t>(&function - pickle_.values.data());
       call.arguments = static_cast<uint32_t>(&argument(path, v, 2, Tag::list) - pickle_.values.data());
-      return visit_object(call, path, depth + 1);
+      return visit_object(call, path, section, depth + 1);
     }
     case Role::mapping: {
       visit_mapping(v.items, path, depth);
       if (v.state != PickleValue::kNothing && v.items.empty())
-        visit(v.state, path, depth + 1);               // a Namespace
+        visit(v.state, path, section, depth + 1);      // a Namespace
       const PickleValue& arguments = at(v.arguments);  // OrderedDict([[key, value], ...]) of Python 2
       if (arguments.tag != Tag::list || arguments.items.size() != 1) return;
       const PickleValue& pairs = at(arguments.items[0]);
@@ -187,7 +188,7 @@ void Walker::visit_object(const PickleValue& v, const std::string& path, int dep
       return;
     }
     case Role::sequence:
-      return visit(v.arguments, path, depth + 1);
+      return visit(v.arguments, path, section, depth + 1);
     case Role::storage:
     case Role::other:
       return;
@@ -243,8 +244,10 @@ std::string Walker::add_storage(const std::string& path, const PickleValue& pers
   return key;
 }
 
-void Walker::add_tensor(const PickleValue& call, Role kind, const std::string& path) {
+void Walker::add_tensor(const PickleValue& call, Role kind, const std::string& path,
+                        const std::string& section) {
   TorchTensor t;
+  t.section = section;
   TorchStorage storage;
   t.storage = add_storage(path, argument(path, call, 0, Tag::persistent), storage);
   t.dtype = storage.dtype;

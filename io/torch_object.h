@@ -22,6 +22,7 @@ struct TorchStorage {
 struct TorchTensor {
   at::ScalarType dtype = at::kFloat;
   std::vector<int64_t> shape, strides;
+  std::string section;  // path of the dict or list that holds it; "" at the root
   std::string storage;
   int64_t offset = 0, extent = 0;  // in elements; offset includes the storage's view_offset
 };
