@@ -141,17 +141,26 @@ Tensor product(const Tensor& x, const PackedMatrix& b, const Tensor& bias, at::S
   return y;
 }
 
+PackedRows::PackedRows(const Tensor& x) : depth_(x.size(0)), columns_(x.size(1)) {
+  static thread_local Scratch scratch;
+  Bf16* packed = scratch.get<Bf16>(packed_size(columns_, depth_));
+  pack_right_kn(left(x).data, x.stride(0), columns_, depth_, packed);
+  right_ = {packed, round_up(depth_, kBlock) * kBlock};
+}
+
+void PackedRows::transposed_product(const Tensor& dy, const Tensor& out, bool add) const {
+  MNEME_CHECK(dy.dim() == 2 && dy.size(0) == depth_ && out.dim() == 2 && out.size(0) == dy.size(1) &&
+                  out.size(1) == columns_ && out.scalar_type() == at::kFloat,
+              describe(dy) + " into " + describe(out));
+  Store store(out, {}, add);
+  multiply(dy.size(1), columns_, depth_, left(dy, true), right_, store);
+}
+
 Tensor transposed_product(const Tensor& dy, const Tensor& x, const Tensor& into) {
   MNEME_CHECK(dy.dim() == 2 && x.dim() == 2 && dy.size(0) == x.size(0),
               describe(dy) + " against " + describe(x));
-  const int64_t depth = x.size(0), n = dy.size(1), k = x.size(1);
-  const Tensor out = into.defined() ? into : at::empty({n, k}, at::kFloat);
-  MNEME_CHECK(out.size(0) == n && out.size(1) == k, describe(out));
-  static thread_local Scratch packed;
-  Bf16* right = packed.get<Bf16>(packed_size(k, depth));
-  pack_right_kn(left(x).data, x.stride(0), k, depth, right);
-  Store store(out, {}, into.defined());
-  multiply(n, k, depth, left(dy, true), {right, round_up(depth, kBlock) * kBlock}, store);
+  const Tensor out = into.defined() ? into : at::empty({dy.size(1), x.size(1)}, at::kFloat);
+  PackedRows(x).transposed_product(dy, out, into.defined());
   return out;
 }
 

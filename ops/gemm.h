@@ -60,6 +60,19 @@ Left left(const Tensor& a, bool transposed = false);
 Tensor product(const Tensor& x, const PackedMatrix& b, const Tensor& bias = {},
                at::ScalarType out = at::kBFloat16);
 
+// A matrix x [R, K] packed for products dy^T x with several dy. It lives in the thread's memory: one at a
+// time.
+class PackedRows {
+ public:
+  explicit PackedRows(const Tensor& x);
+  // dy [R, N]^T x -> out [N, K] fp32, added to it if asked.
+  void transposed_product(const Tensor& dy, const Tensor& out, bool add = false) const;
+
+ private:
+  int64_t depth_, columns_;
+  Right right_;
+};
+
 // dy [R, N]^T x [R, K] -> [N, K] fp32; `into`: add to this one instead.
 Tensor transposed_product(const Tensor& dy, const Tensor& x, const Tensor& into = {});
 
