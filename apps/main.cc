@@ -19,11 +19,13 @@
 
 namespace mneme {
 
+extern const Command kDetokenizeCommand;
+extern const Command kTokenizeCommand;
 extern const Command kVerifyCommand;
 
 // In the order of --help. A command stands here when it works.
 const std::vector<const Command*>& commands() {
-  static const std::vector<const Command*> table = {&kVerifyCommand};
+  static const std::vector<const Command*> table = {&kTokenizeCommand, &kDetokenizeCommand, &kVerifyCommand};
   return table;
 }
 

@@ -7,6 +7,7 @@
 #include "base/error.h"
 #include "text/json_cursor.h"
 #include "text/split_scanner.h"
+#include "text/utf8.h"
 
 namespace mneme {
 
@@ -62,6 +63,7 @@ namespace {
 
 std::vector<std::pair<std::string, int32_t>> read_vocab_json(std::string_view text,
                                                              const std::string& where) {
+  if (!is_utf8(text)) throw Error(Kind::input, where + ": not UTF-8");
   std::vector<std::pair<std::string, int32_t>> out;
   JsonCursor in(text, where);
   in.expect('{');
@@ -100,6 +102,7 @@ TokenizerParts parse_gpt2_files(std::string_view vocab_json, std::string_view me
 // to nothing, as do <s>, <pad> and </s>.
 TokenizerParts parse_fairseq_files(std::string_view vocab_json, std::string_view merges_txt,
                                    std::string_view dict_txt, const std::string& where) {
+  if (!is_utf8(dict_txt)) throw Error(Kind::input, where + ": not UTF-8");
   std::map<int32_t, std::string> gpt2;
   for (auto& [piece, id] : read_vocab_json(vocab_json, where)) gpt2[id] = std::move(piece);
   Vocabulary vocab;

@@ -10,6 +10,7 @@
 #include "text/special_names.h"
 #include "text/tokenizer.h"
 #include "text/unigram.h"
+#include "text/utf8.h"
 #include "text/wordpiece.h"
 
 namespace mneme {
@@ -215,6 +216,7 @@ AddedTokens make_added(const json& list, const TokenizerParts& parts, const std:
 
 TokenizerParts parse_tokenizer_json(std::string_view bytes, const std::string& where) {
   if (bytes.starts_with("\xEF\xBB\xBF")) bytes.remove_prefix(3);
+  if (!is_utf8(bytes)) throw Error(Kind::input, where + ": not UTF-8");
   JsonCursor in(bytes, where);
   std::map<std::string, json> parts;
   std::optional<ModelJson> model;
