@@ -62,14 +62,22 @@ void written(const Tensor& t) {
   if (t.defined()) t.unsafeGetTensorImpl()->bump_version();
 }
 
-AdamwScalars scalars_of(const AdamwStep& s, const AdamwOptions& o, const GradScale& scale) {
+// The factors of m and sqrt(v) in step t.
+struct Correction {
+  double step_size, root;
+};
+Correction correction_of(const AdamwStep& s, const AdamwOptions& o) {
   const auto t = static_cast<double>(s.step);
-  const double correction1 = 1 - std::pow(o.beta1, t), correction2 = 1 - std::pow(o.beta2, t);
+  const double step_size = s.lr / (1 - std::pow(o.beta1, t)), root = std::sqrt(1 - std::pow(o.beta2, t));
+  return o.early_eps ? Correction{step_size * root, 1} : Correction{step_size, root};
+}
+
+AdamwScalars scalars_of(const AdamwStep& s, const AdamwOptions& o, const GradScale& scale) {
+  const Correction correction = correction_of(s, o);
   const auto f = [](double x) { return static_cast<float>(x); };
-  return {f(scale.scale), f(scale.clip_value),   f(1 - s.lr * s.weight_decay),
-          f(o.beta1),     f(1 - o.beta1),        f(o.beta2),
-          f(1 - o.beta2), f(s.lr / correction1), f(std::sqrt(correction2)),
-          f(o.eps)};
+  return {
+      f(scale.scale), f(scale.clip_value), f(1 - s.lr * s.weight_decay), f(o.beta1),         f(1 - o.beta1),
+      f(o.beta2),     f(1 - o.beta2),      f(correction.step_size),      f(correction.root), f(o.eps)};
 }
 
 SgdScalars scalars_of(const SgdStep& s, const SgdOptions& o, const GradScale& scale) {
@@ -89,13 +97,13 @@ Tensor scaled(const Tensor& grad, at::ScalarType type, const GradScale& scale) {
 
 void adamw_step_reference(const AdamwStep& s, const AdamwOptions& o, const GradScale& scale) {
   const at::NoGradGuard no_grad;
-  const auto t = static_cast<double>(s.step);
+  const Correction correction = correction_of(s, o);
   const Tensor g = scaled(s.grad, s.exp_avg.scalar_type(), scale), p = s.param.to(s.exp_avg.scalar_type());
   s.exp_avg.mul_(o.beta1).add_(g, 1 - o.beta1);
   s.exp_avg_sq.mul_(o.beta2).addcmul_(g, g, 1 - o.beta2);
-  const Tensor denominator = (s.exp_avg_sq.sqrt() / std::sqrt(1 - std::pow(o.beta2, t))).add_(o.eps);
+  const Tensor denominator = (s.exp_avg_sq.sqrt() / correction.root).add_(o.eps);
   const Tensor next =
-      (p * (1 - s.lr * s.weight_decay)).addcdiv_(s.exp_avg, denominator, -s.lr / (1 - std::pow(o.beta1, t)));
+      (p * (1 - s.lr * s.weight_decay)).addcdiv_(s.exp_avg, denominator, -correction.step_size);
   s.param.copy_(next);
   if (s.copy.defined()) s.copy.copy_(next);
 }

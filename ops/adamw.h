@@ -36,6 +36,7 @@ struct AdamwStep {
 };
 struct AdamwOptions {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8;
+  bool early_eps = false;  // fairseq's Adam: eps joins sqrt(v) before the bias correction
 };
 void adamw_step(const std::vector<AdamwStep>& steps, const AdamwOptions& options,
                 const GradScale& scale = {});
