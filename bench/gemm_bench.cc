@@ -2,7 +2,8 @@
 // in registers: the forward product, both gradients, and one row (decoding), for the shapes of small language
 // models.
 //
-//   gemm_bench [--threads N] [--seconds N] [--quick]     (MNEME_CPU lowers the level)
+//   gemm_bench [--threads N] [--seconds N] [--quick] [products] [training] [head] [rows]
+// --quick leaves libtorch out; MNEME_CPU lowers the level.
 #include <malloc.h>
 
 #include <algorithm>
@@ -14,7 +15,9 @@
 #include <vector>
 
 #include "ops/cpu.h"
+#include "ops/cross_entropy.h"
 #include "ops/gemm.h"
+#include "ops/gemm_peak.h"
 #include "ops/linear.h"
 
 namespace {
@@ -41,25 +44,6 @@ double best_seconds(const std::function<void()>& run) {
   return best;
 }
 
-// Multiply-adds of the level's own inner kernel on one block that stays in L1, on all threads.
-double kernel_peak() {
-  const gemm::Kernels& kernel = gemm::kernels();
-  constexpr int64_t kSteps = 4;
-  const int64_t rounds = mneme::cpu_level() == mneme::CpuLevel::amx ? 20000 : 500;
-  const int threads = gemm::max_threads();
-  const double seconds = best_seconds([&] {
-#pragma omp parallel num_threads(threads)
-    {
-      alignas(64) static thread_local gemm::Bf16 a[kSteps * gemm::kStep], b[kSteps * gemm::kStep];
-      alignas(64) static thread_local float c[gemm::kTileFloats];
-      kernel.begin();
-      for (int64_t i = 0; i < rounds; ++i) kernel.block(a, b, c, kSteps, true, {});
-      kernel.end();
-    }
-  });
-  return 2.0 * threads * rounds * kSteps * 32 * 32 * 32 / seconds;
-}
-
 struct Shape {
   int64_t m, k, n;
 };
@@ -78,6 +62,48 @@ void products(const Shape& s, double peak, bool quick) {
   std::printf("%5ld x %5ld -> %5ld   %5.2f %4.0f%%   %5.2f %4.0f%%   %5.2f %4.0f%%   %9.2f %9.2f %9.2f\n",
               s.m, s.k, s.n, forward / 1e12, 100 * forward / peak, dx / 1e12, 100 * dx / peak, dw / 1e12,
               100 * dw / peak, theirs / 1e12, theirs_dw / 1e12, theirs_f32 / 1e12);
+}
+
+// A training step's view: the master weight in fp32 has just changed, forward and backward with both
+// gradients.
+void training(const Shape& s, double peak) {
+  const at::AutoGradMode grad(true);
+  const double flop = 6.0 * s.m * s.n * s.k;
+  const Tensor x = at::randn({s.m, s.k}).to(at::kBFloat16).requires_grad_();
+  const Tensor dy = at::randn({s.m, s.n}).to(at::kBFloat16);
+  const mneme::Weight w(at::randn({s.n, s.k}).requires_grad_());
+  const auto pass = [&](bool changed) {
+    if (changed) w.value().unsafeGetTensorImpl()->bump_version();
+    mneme::linear(x, w).backward(dy);
+    x.mutable_grad() = w.value().mutable_grad() = Tensor();
+  };
+  const double kept = flop / best_seconds([&] { pass(false); });
+  const double renewed = flop / best_seconds([&] { pass(true); });
+  std::printf(
+      "%5ld x %5ld -> %5ld   forward and backward %5.2f %4.0f%%, and repacking a changed weight %5.2f "
+      "%4.0f%%\n",
+      s.m, s.k, s.n, kept / 1e12, 100 * kept / peak, renewed / 1e12, 100 * renewed / peak);
+}
+
+void head(int64_t rows, int64_t width, int64_t vocabulary, double peak) {
+  const at::AutoGradMode grad(true);
+  const Tensor hidden = at::randn({rows, width}).to(at::kBFloat16).requires_grad_();
+  const mneme::Weight w((at::randn({vocabulary, width}) * 0.02).requires_grad_());
+  const Tensor targets = at::randint(vocabulary, {rows}, at::kLong);
+  const double flop = 2.0 * rows * width * vocabulary;
+  const double forward = best_seconds([&] {
+    const at::NoGradGuard no_grad;
+    mneme::head_cross_entropy(hidden, w, {}, targets);
+  });
+  const double both = best_seconds([&] {
+    mneme::head_cross_entropy(hidden, w, {}, targets).loss.sum().backward();
+    hidden.mutable_grad() = w.value().mutable_grad() = Tensor();
+  });
+  std::printf(
+      "head loss, %ld rows, %ld -> %ld: forward %.1f ms (%.2f TFLOP/s, %.0f%%), and backward %.1f ms "
+      "(%.2f)\n",
+      rows, width, vocabulary, forward * 1e3, flop / forward / 1e12, 100 * flop / forward / peak, both * 1e3,
+      4 * flop / both / 1e12);
 }
 
 // Enough different matrices that none is in a cache when its turn comes.
@@ -102,34 +128,59 @@ void few_rows(int64_t m, int64_t k, int64_t n, bool quick) {
               rival / 1e9);
 }
 
+bool wanted(const std::vector<std::string>& sections, const char* name) {
+  return sections.empty() || std::find(sections.begin(), sections.end(), name) != sections.end();
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
   int threads = at::get_num_threads();
   bool quick = false;
+  std::vector<std::string> sections;
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
-    if (flag == "--threads" && i + 1 < argc) threads = std::max(1, std::atoi(argv[++i]));
-    if (flag == "--seconds" && i + 1 < argc) budget = std::atof(argv[++i]);
-    if (flag == "--quick") quick = true;
+    if (flag == "--threads" && i + 1 < argc) {
+      threads = std::max(1, std::atoi(argv[++i]));
+    } else if (flag == "--seconds" && i + 1 < argc) {
+      budget = std::atof(argv[++i]);
+    } else if (flag == "--quick") {
+      quick = true;
+    } else {
+      sections.push_back(flag);
+    }
   }
   // Results of 32 MB and more would otherwise be mapped, and their pages zeroed, afresh in every run.
   mallopt(M_MMAP_THRESHOLD, 1 << 30);
   mallopt(M_TRIM_THRESHOLD, 1 << 30);
   at::set_num_threads(threads);
   at::NoGradGuard no_grad;
-  const double peak = kernel_peak();
-  std::printf("level %s, %d threads; inner kernel on operands in L1: %.2f TFLOP/s\n", gemm::kernels().name,
+  const double peak = gemm::unit_peak(budget);
+  std::printf("level %s, %d threads; arithmetic unit on registers: %.2f TFLOP/s\n", gemm::kernels().name,
               threads, peak / 1e12);
-  std::printf("rows x in -> out, TFLOP/s and share of that: forward, dx, dW; libtorch bf16, its dW, fp32\n");
-  for (const int64_t m : {512, 2048}) {
-    for (const Shape& s : {Shape{m, 768, 768}, Shape{m, 768, 2048}, Shape{m, 2048, 768}, Shape{m, 768, 8192},
-                           Shape{m, 768, 32000}}) {
-      products(s, peak, quick);
+  if (wanted(sections, "products")) {
+    std::printf(
+        "rows x in -> out, TFLOP/s and share of that: forward, dx, dW; libtorch bf16, its dW, fp32\n");
+    for (const int64_t m : {512, 2048}) {
+      for (const Shape& s : {Shape{m, 768, 768}, Shape{m, 768, 2048}, Shape{m, 2048, 768},
+                             Shape{m, 768, 8192}, Shape{m, 768, 32000}}) {
+        products(s, peak, quick);
+      }
     }
   }
-  for (const int64_t m : {1, 4, 8}) {
-    few_rows(m, 768, 2048, quick);
-    few_rows(m, 768, 32000, quick);
+  if (wanted(sections, "training")) {
+    for (const Shape& s : {Shape{2048, 768, 768}, Shape{2048, 768, 2048}, Shape{2048, 2048, 768}}) {
+      training(s, peak);
+    }
+  }
+  if (wanted(sections, "head")) {
+    head(2048, 768, 8192, peak);
+    head(2048, 768, 32000, peak);
+  }
+  if (wanted(sections, "rows")) {
+    for (const int64_t m : {1, 4, 8}) {
+      few_rows(m, 768, 2048, quick);
+      few_rows(m, 768, 32000, quick);
+    }
   }
 }

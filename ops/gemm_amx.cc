@@ -101,6 +101,16 @@ void rows(const Bf16* x, int64_t m, const Bf16* b, float* c, int64_t steps) {
   }
 }
 
+int64_t spin(int64_t rounds) {
+  for (int64_t i = 0; i < rounds; ++i) {
+    _tile_dpbf16ps(0, 4, 6);
+    _tile_dpbf16ps(1, 4, 7);
+    _tile_dpbf16ps(2, 5, 6);
+    _tile_dpbf16ps(3, 5, 7);
+  }
+  return rounds * 4 * 16 * 16 * 32;
+}
+
 Kernels make() {
   Kernels table = avx512_kernels(true);
   table.name = "amx";
@@ -109,6 +119,7 @@ Kernels make() {
   table.block = block;
   table.few = 16;
   table.rows = rows;
+  table.spin = spin;
   return table;
 }
 

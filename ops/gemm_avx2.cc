@@ -62,6 +62,18 @@ void rows(const Bf16* x, int64_t m, const Bf16* b, float* c, int64_t steps) {
   }
 }
 
+int64_t spin(int64_t rounds) {
+  constexpr int kSums = 12;
+  __m256 sum[kSums], x = _mm256_set1_ps(0.5f);
+  for (__m256& s : sum) s = x;
+  for (int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+x"(x));  // so that no product can be moved out of the loop
+    for (__m256& s : sum) s = _mm256_fmadd_ps(x, x, s);
+  }
+  for (__m256& s : sum) asm volatile("" : : "x"(s));
+  return rounds * kSums * 8;
+}
+
 }  // namespace
 
 const Kernels& avx2_kernels() {
@@ -71,6 +83,7 @@ const Kernels& avx2_kernels() {
                              block,
                              8,
                              rows,
+                             spin,
                              scalar_pack_a,
                              scalar_pack_a_t,
                              scalar_pack_b_nk<Bf16>,

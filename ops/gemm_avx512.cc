@@ -107,6 +107,25 @@ void rows(const Bf16* x, int64_t m, const Bf16* b, float* c, int64_t steps) {
   }
 }
 
+template <bool kBf16>
+int64_t spin(int64_t rounds) {
+  constexpr int kSums = 16;
+  __m512 sum[kSums], x = _mm512_setzero_ps();
+  for (__m512& s : sum) s = x;
+  for (int64_t i = 0; i < rounds; ++i) {
+    asm volatile("" : "+v"(x));  // so that no product can be moved out of the loop
+    for (__m512& s : sum) {
+      if constexpr (kBf16) {
+        s = _mm512_dpbf16_ps(s, reinterpret_cast<__m512bh>(x), reinterpret_cast<__m512bh>(x));
+      } else {
+        s = _mm512_fmadd_ps(x, x, s);
+      }
+    }
+  }
+  for (__m512& s : sum) asm volatile("" : : "v"(s));
+  return rounds * kSums * (kBf16 ? 32 : 16);
+}
+
 void nothing() {}
 
 template <class Unit>
@@ -118,6 +137,7 @@ Kernels make(const char* name, bool bf16) {
   table.block = block<Unit>;
   table.few = 8;
   table.rows = rows<Unit>;
+  table.spin = bf16 ? spin<true> : spin<false>;
   use_avx512_packing(table, bf16);
   return table;
 }

@@ -36,6 +36,17 @@ void rows(const Bf16* x, int64_t m, const Bf16* b, float* c, int64_t steps) {
   for (int64_t s = 0; s < steps; ++s) add_rows(x + s * kBlock, steps * kBlock, m, b + s * kStep, c);
 }
 
+int64_t spin(int64_t rounds) {
+  constexpr int kLanes = 32;
+  float sum[kLanes] = {};
+  for (int64_t i = 0; i < rounds; ++i) {
+    for (float& x : sum) x = x * 0.999f + 1.0f;
+  }
+  volatile float kept = sum[0] + sum[kLanes - 1];
+  (void)kept;
+  return rounds * kLanes;
+}
+
 }  // namespace
 
 const Kernels& baseline_kernels() {
@@ -45,6 +56,7 @@ const Kernels& baseline_kernels() {
                              block,
                              8,
                              rows,
+                             spin,
                              scalar_pack_a,
                              scalar_pack_a_t,
                              scalar_pack_b_nk<Bf16>,

@@ -37,6 +37,9 @@ struct Kernels {
   int64_t few;
   void (*rows)(const Bf16* x, int64_t m, const Bf16* b, float* c, int64_t steps);
 
+  // Products on registers alone, to know the limit; returns how many multiply-adds they were.
+  int64_t (*spin)(int64_t rounds);
+
   // Packing of one block row or panel: `count` <= 32 rows or columns, `depth` of K, rows of the source
   // `stride` elements apart. a: source [count, depth]; a_t: source [depth, count]; b_nk: source [count,
   // depth]; b_kn: source [depth, count]. *_f32 round fp32 to the nearest bf16.

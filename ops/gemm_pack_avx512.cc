@@ -97,9 +97,10 @@ template <bool Bf16Unit, class T>
 void pair_rows(const T* source, int64_t stride, int64_t count, int64_t depth, __m512i* low, __m512i* high) {
   for (int64_t p = 0; p < kPairs; ++p) {
     const int64_t k = 2 * p;
-    // The caller goes along the rows: two blocks on.
-    _mm_prefetch(reinterpret_cast<const char*>(source + k * stride + 2 * kBlock), _MM_HINT_T0);
-    _mm_prefetch(reinterpret_cast<const char*>(source + (k + 1) * stride + 2 * kBlock), _MM_HINT_T0);
+    // The caller goes along the rows of the memory: the same columns of the next 32 rows come when it
+    // returns.
+    _mm_prefetch(reinterpret_cast<const char*>(source + (k + kBlock) * stride), _MM_HINT_T0);
+    _mm_prefetch(reinterpret_cast<const char*>(source + (k + 1 + kBlock) * stride), _MM_HINT_T0);
     const __m512i even = k < depth ? load<Bf16Unit>(source + k * stride, count) : _mm512_setzero_si512();
     const __m512i odd =
         k + 1 < depth ? load<Bf16Unit>(source + (k + 1) * stride, count) : _mm512_setzero_si512();
