@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "ops/cpu.h"
+#include "ops/gemm_peak.h"
 
 namespace mneme::gemm {
 namespace {
@@ -110,6 +111,13 @@ TEST(Gemm, ReadsViewsInPlace) {
   EXPECT_LT(error(product(x, *PackedMatrix::of_rows(w), {}, at::kFloat), x, w), kSums);
   const Tensor dy = wide.slice(1, 50, 63);
   EXPECT_LT(error(transposed_product(dy, x), dy.t(), x.t()), kSums);
+}
+
+TEST(Gemm, EveryLevelKnowsItsPeak) {
+  for (const Level& l : levels()) {
+    const ForceCpuLevel force(l.level, l.bf16);
+    EXPECT_GT(unit_peak(0), 1e6) << name(l);
+  }
 }
 
 TEST(PackedMatrix, UnpacksToTheSameBits) {
