@@ -5,8 +5,7 @@
 //
 // Everything moves in blocks of 32 x 32. Packed operands, in bf16 (padding is zeros):
 //   A  32 rows:    [step][32 rows][32 of K]                         2 KB a step of 32 of K
-//   B  32 columns: [step][2 halves][16 pairs of K][16 columns][2]   2 KB a step; AMX's and vdpbf16ps's own
-//   order
+//   B  32 columns: [step][2 halves][16 pairs of K][16 columns][2]   2 KB a step, as AMX wants it
 // Products are summed in fp32 blocks C [32][32].
 #pragma once
 
