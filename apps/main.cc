@@ -21,11 +21,12 @@ namespace mneme {
 
 extern const Command kDetokenizeCommand;
 extern const Command kTokenizeCommand;
+extern const Command kTrainCommand;
 extern const Command kVerifyCommand;
 
 // In the order of --help. A command stands here when it works.
 const std::vector<const Command*>& commands() {
-  static const std::vector<const Command*> table = {&kTokenizeCommand, &kDetokenizeCommand, &kVerifyCommand};
+  static const std::vector<const Command*> table = {&kTrainCommand, &kTokenizeCommand, &kDetokenizeCommand, &kVerifyCommand};
   return table;
 }
 

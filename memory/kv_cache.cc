@@ -220,4 +220,30 @@ KvCache KvCache::detached() const {
   return out;
 }
 
+KvCache::Layout KvCache::layout() const {
+  Layout out{page_slots_, begin_, {}};
+  for (const Held& held : pages_) out.counts.push_back(held.count);
+  return out;
+}
+
+KvCache KvCache::restore(const Layout& layout, const std::vector<Tensor>& k, const std::vector<Tensor>& v) {
+  KvCache out(layout.page_slots);
+  if (layout.counts.empty()) return out;
+  const Shape shape{static_cast<int64_t>(k.size()), k[0].size(1), k[0].size(2), k[0].options()};
+  int64_t at = 0, skip = layout.begin;
+  for (int64_t count : layout.counts) {
+    Held held{out.fresh_page(std::max(count, layout.page_slots), shape), count};
+    for (size_t l = 0; l < k.size(); ++l) {
+      copy_slots(k[l], at, count - skip, held.page->k[l], skip);
+      copy_slots(v[l], at, count - skip, held.page->v[l], skip);
+    }
+    at += count - skip;
+    skip = 0;
+    out.pages_.push_back(std::move(held));
+  }
+  out.begin_ = layout.begin;
+  out.size_ = at;
+  return out;
+}
+
 }  // namespace mneme

@@ -64,6 +64,16 @@ class KvCache {
   int64_t bytes() const;
   KvCache detached() const;
 
+  // For files: how the slots lie in pages, which decides the order of sums, and a cache of the same pages
+  // again.
+  struct Layout {
+    int64_t page_slots = 0, begin = 0;  // begin: slots of the first page that were dropped
+    std::vector<int64_t> counts;        // slots of each page, the dropped ones included
+  };
+  Layout layout() const;
+  // k, v: of each layer, [S, G, K], without the dropped slots.
+  static KvCache restore(const Layout& layout, const std::vector<Tensor>& k, const std::vector<Tensor>& v);
+
  private:
   struct Held {  // a page, and how much of it this cache knows: its maker may have filled more since
     std::shared_ptr<Page> page;

@@ -1,0 +1,25 @@
+// Models on disk: a Hugging Face folder (config.json, model.safetensors, whatever else lies there), and
+// beside it mneme.json (the memory method and its options) and memory.safetensors (the parameters that the
+// method adds).
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "memory/model.h"
+
+namespace mneme {
+
+struct ModelLoad {
+  at::Device device = at::kCPU;
+  at::ScalarType weights = at::kFloat, activations = at::kFloat;
+  std::optional<MemoryOptions> memory;  // another method or options than mneme.json's
+  uint64_t seed = 0;                    // of parameters that the method adds and the folder lacks
+};
+Model load_model(const std::string& folder, const ModelLoad& load);
+// A model with random weights from a config.json.
+Model fresh_model(const std::string& config_path, const MemoryOptions& memory, uint64_t seed);
+// Atomic: the folder appears whole, in place of an older one.
+void save_model(const Model& model, const std::string& folder);
+
+}  // namespace mneme
