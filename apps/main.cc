@@ -20,13 +20,15 @@
 namespace mneme {
 
 extern const Command kDetokenizeCommand;
+extern const Command kGenerateCommand;
 extern const Command kTokenizeCommand;
 extern const Command kTrainCommand;
 extern const Command kVerifyCommand;
 
 // In the order of --help. A command stands here when it works.
 const std::vector<const Command*>& commands() {
-  static const std::vector<const Command*> table = {&kTrainCommand, &kTokenizeCommand, &kDetokenizeCommand, &kVerifyCommand};
+  static const std::vector<const Command*> table = {&kTrainCommand, &kGenerateCommand, &kTokenizeCommand,
+                                                    &kDetokenizeCommand, &kVerifyCommand};
   return table;
 }
 

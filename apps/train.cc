@@ -56,7 +56,7 @@ int run(int argc, const char* const* argv) {
            parameter_count(model.decoder->config()), model.options.method, o.train.steps, o.train.batch);
   Trainer trainer(model, *source, o.train, seed, o.out);
   const int code = trainer.run();
-  if (code == 0) save_model(model, join_path(o.out, "model"));
+  if (code == 0) save_model(model, join_path(o.out, "model"), o.model);
   return code;
 }
 

@@ -1,14 +1,9 @@
 #include "memory/model_folder.h"
 
-#include <unistd.h>
-
-#include <cstdio>
-#include <filesystem>
-
-#include "base/error.h"
-#include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "io/hf_folder.h"
+#include "io/weights.h"
 #include "model/load.h"
 
 namespace mneme {
@@ -16,16 +11,13 @@ namespace {
 
 constexpr const char* kFormat = "mneme-model-1";
 
-MemoryOptions stored_memory(const std::string& folder) {
-  const std::string path = join_path(folder, "mneme.json");
+MemoryOptions stored_memory(const HfFolder& folder) {
   MemoryOptions options;
-  if (!file_exists(path)) return options;
-  const nlohmann::json j = read_json(path);
+  if (!folder.has("mneme.json")) return options;
+  const nlohmann::json j = folder.json("mneme.json");
+  const std::string path = folder.file("mneme.json");
   const JsonReader reader(j, path);
-  if (reader.string("format") != kFormat) {
-    throw Error(Kind::input, path + ": expected the format '" + std::string(kFormat) + "', found '" +
-                                 reader.string("format") + "'");
-  }
+  if (reader.string("format") != kFormat) reader.fail("format", std::string("'") + kFormat + "'");
   options_from_json(reader.at("memory"), path, OptionTable(options));
   return options;
 }
@@ -46,16 +38,13 @@ Naming backbone_naming(const ModelConfig& config, const TensorSource& source) {
 
 }  // namespace
 
-Model load_model(const std::string& folder, const ModelLoad& load) {
-  const std::string config_path = join_path(folder, "config.json");
-  if (!file_exists(config_path)) {
-    throw Error(Kind::input, folder + ": no config.json", "give a folder in the Hugging Face layout");
-  }
+Model load_model(const std::string& path, const ModelLoad& load) {
+  const HfFolder folder = HfFolder::open(path);
   Model m;
-  m.decoder = std::make_unique<Decoder>(parse_model_config(read_json(config_path)));
+  m.decoder = std::make_unique<Decoder>(parse_model_config(folder.config()));
   m.options = load.memory ? *load.memory : stored_memory(folder);
   const ModelConfig& config = m.decoder->config();
-  const TensorSource source = source_of(SafetensorsFile::open(join_path(folder, "model.safetensors")));
+  const TensorSource source = source_of(WeightSource::open(path));
   const NameMap names(config);
   LoadRules rules;
   rules.dtype = load.weights;
@@ -66,17 +55,15 @@ Model load_model(const std::string& folder, const ModelLoad& load) {
   m.decoder->to(load.device, load.weights, load.activations);
   m.memory = make_memory(*m.decoder, m.options);
   m.memory->initialise(load.seed);
-  const std::string added = join_path(folder, "memory.safetensors");
-  if (!m.memory->parameters().empty()) {
-    if (file_exists(added) && !load.memory) {
-      load_parameters(m.memory->parameters(), file_naming(config), source_of(SafetensorsFile::open(added)),
-                      rules);
-    } else {
-      log_info("model", "the {} parameters of '{}' are new, drawn from seed {}",
-               m.memory->parameters().size(), m.options.method, load.seed);
-    }
-    m.memory->to(load.device, load.weights);
+  if (m.memory->parameters().empty()) return m;
+  if (folder.has("memory.safetensors") && !load.memory) {
+    load_parameters(m.memory->parameters(), file_naming(config),
+                    source_of(SafetensorsFile::open(folder.file("memory.safetensors"))), rules);
+  } else {
+    log_info("model", "the {} parameters of '{}' are new, drawn from seed {}", m.memory->parameters().size(),
+             m.options.method, load.seed);
   }
+  m.memory->to(load.device, load.weights);
   return m;
 }
 
@@ -90,29 +77,22 @@ Model fresh_model(const std::string& config_path, const MemoryOptions& memory, u
   return m;
 }
 
-void save_model(const Model& model, const std::string& folder) {
-  namespace fs = std::filesystem;
-  const std::string staging = folder + ".part-" + std::to_string(::getpid());
-  fs::remove_all(staging);
-  make_folders(staging);
-  write_file(join_path(staging, "config.json"), dump_json(model.decoder->config().original, 2) + "\n");
-  write_safetensors(join_path(staging, "model.safetensors"),
-                    export_parameters(model.decoder->parameters(), file_naming(model.decoder->config())),
+void save_model(const Model& model, const std::string& path, const std::string& tokenizer_from) {
+  FolderWriter folder(path, /*replace=*/true);
+  folder.json("config.json", model.decoder->config().original);
+  const Naming naming = file_naming(model.decoder->config());
+  write_safetensors(folder.file("model.safetensors"), export_parameters(model.decoder->parameters(), naming),
                     {{"format", "pt"}});
-  const nlohmann::json mneme = {{"format", kFormat}, {"memory", options_json(model.options)}};
-  write_file(join_path(staging, "mneme.json"), dump_json(mneme, 2) + "\n");
+  folder.json("mneme.json", {{"format", kFormat}, {"memory", options_json(model.options)}});
   if (!model.memory->parameters().empty()) {
-    write_safetensors(join_path(staging, "memory.safetensors"),
-                      export_parameters(model.memory->parameters(), file_naming(model.decoder->config())));
+    write_safetensors(folder.file("memory.safetensors"),
+                      export_parameters(model.memory->parameters(), naming));
   }
-  if (fs::exists(folder)) {
-    const std::string old = folder + ".old-" + std::to_string(::getpid());
-    fs::rename(folder, old);
-    fs::rename(staging, folder);
-    fs::remove_all(old);
-  } else {
-    fs::rename(staging, folder);
+  if (!tokenizer_from.empty()) {
+    const HfFolder from = HfFolder::open(tokenizer_from);
+    for (const std::string& name : from.tokenizer_files()) folder.copy(from, name);
   }
+  folder.commit();
 }
 
 }  // namespace mneme

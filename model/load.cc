@@ -10,12 +10,6 @@
 namespace mneme {
 namespace {
 
-std::string shape_text(const std::vector<int64_t>& shape) {
-  std::string out = "[";
-  for (size_t i = 0; i < shape.size(); ++i) out += (i ? ", " : "") + std::to_string(shape[i]);
-  return out + "]";
-}
-
 // The first few, and how many more.
 std::string list(const std::vector<std::string>& lines) {
   constexpr size_t kShown = 12;
@@ -36,6 +30,12 @@ bool is_backbone(const Parameter& p) {
 TensorSource source_of(const SafetensorsFile& file) {
   const auto shared = std::make_shared<SafetensorsFile>(file);
   return {file.where(), file.names(), [shared](const std::string& n) { return shared->info(n).shape; },
+          [shared](const std::string& n) { return shared->tensor(n); }};
+}
+
+TensorSource source_of(const WeightSource& weights) {
+  const auto shared = std::make_shared<WeightSource>(weights);
+  return {weights.where(), weights.names(), [shared](const std::string& n) { return shared->info(n).shape; },
           [shared](const std::string& n) { return shared->tensor(n); }};
 }
 
@@ -73,20 +73,22 @@ std::vector<std::string> load_parameters(const std::vector<Parameter>& parameter
     std::vector<int64_t> expected = p.shape;
     if (file.transposed) std::reverse(expected.begin(), expected.end());
     if (unused.count(file.name) == 0) {
-      if (!rules.fill_missing) missing.push_back(file.name + " " + shape_text(expected));
+      if (!rules.fill_missing) missing.push_back(file.name + " " + format_shape(expected));
       continue;
     }
     unused.erase(file.name);
     const std::vector<int64_t> shape = source.shape(file.name);
     if (shape != expected) {
-      misshapen.push_back(file.name + ": expected " + shape_text(expected) + ", found " + shape_text(shape));
+      misshapen.push_back(file.name + ": expected " + format_shape(expected) + ", found " +
+                          format_shape(shape));
     }
     found.push_back(p.name);
     plan.emplace_back(&p, std::move(file));
   }
   std::vector<std::string> unexpected;
   for (const std::string& n : unused) {
-    if (!rules.ignorable || !rules.ignorable(n)) unexpected.push_back(n + " " + shape_text(source.shape(n)));
+    if (!rules.ignorable || !rules.ignorable(n))
+      unexpected.push_back(n + " " + format_shape(source.shape(n)));
   }
   if (!missing.empty() || !misshapen.empty() || !unexpected.empty()) {
     std::string text = source.where + ": the tensors do not fit the model";

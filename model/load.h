@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "io/safetensors.h"
+#include "io/weights.h"
 #include "model/architectures.h"
 #include "model/decoder.h"
 
@@ -20,6 +21,7 @@ struct TensorSource {
   std::function<Tensor(const std::string&)> tensor;
 };
 TensorSource source_of(const SafetensorsFile& file);
+TensorSource source_of(const WeightSource& weights);
 TensorSource source_of(NamedTensors tensors, std::string where);
 
 // What a parameter is called in the files, and how it lies there.
