@@ -12,6 +12,7 @@ namespace {
 using nlohmann::json;
 
 constexpr int64_t kMost = int64_t{1} << 31;  // bounds every size read here
+constexpr int64_t kMostHeadWidth = int64_t{1} << 16;
 constexpr double kPi = 3.14159265358979323846;
 
 struct Llama3Scaling {
@@ -29,7 +30,8 @@ double llama3_factor(const Llama3Scaling& s, double theta, int64_t i, int64_t wi
 
 Tensor llama3_factors(const Llama3Scaling& s, double theta, int64_t width) {
   Tensor out = at::empty({width / 2}, at::kFloat);
-  for (int64_t i = 0; i < width / 2; ++i) out[i] = llama3_factor(s, theta, i, width);
+  float* to = out.data_ptr<float>();
+  for (int64_t i = 0; i < width / 2; ++i) to[i] = static_cast<float>(llama3_factor(s, theta, i, width));
   return out;
 }
 
@@ -53,7 +55,7 @@ std::string rope_type_of(const JsonReader& config) {
 
 int64_t head_width(const JsonReader& config) {
   const int64_t heads = config.integer_in("num_attention_heads", 1, kMost);
-  return config.integer_in("head_dim", 1, kMost, config.integer_in("hidden_size", 1, kMost) / heads);
+  return config.integer_in("head_dim", 1, kMostHeadWidth, config.integer_in("hidden_size", 1, kMost) / heads);
 }
 
 void require_activation(const JsonReader& config, const char* key,

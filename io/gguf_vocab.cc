@@ -23,7 +23,7 @@ enum TokenType : int32_t {
 };
 
 constexpr float kNeverMerged = -1e6F;
-constexpr size_t kMaxRows = size_t{1} << 24;
+constexpr int64_t kMaxRows = int64_t{1} << 24;
 
 struct TokenTable {
   std::vector<std::string> tokens;
@@ -169,21 +169,17 @@ void add_special(const Tokenizer& tokenizer, GgufSettings& out) {
 
 }  // namespace
 
-GgufSettings gguf_vocabulary(const std::string& folder, int64_t rows) {
-  MNEME_CHECK(rows > 0 && rows <= static_cast<int64_t>(kMaxRows));
-  const std::string path = join_path(folder, "tokenizer.json");
-  const json value = read_json(path);
-  const JsonReader in(value, path);
+GgufSettings gguf_tokens(const json& tokenizer, const std::string& where, int64_t rows) {
+  MNEME_CHECK(rows > 0 && rows <= kMaxRows);
+  const JsonReader in(tokenizer, where);
   const JsonReader model = in.object("model");
   // Old files leave the type out; only BPE has merges.
   if (model.string("type", model.has("merges") ? "BPE" : "Unigram") != "BPE")
     refuse(in, "a tokenizer other than BPE");
-  const std::shared_ptr<const Tokenizer> tokenizer = load_tokenizer(folder);
 
   TokenTable table;
-  const auto count = static_cast<size_t>(rows);
-  for (size_t i = 0; i < count; ++i) table.tokens.push_back("[PAD" + std::to_string(i) + "]");
-  table.types.assign(count, kUnused);
+  for (int64_t i = 0; i < rows; ++i) table.tokens.push_back("[PAD" + std::to_string(i) + "]");
+  table.types.assign(table.tokens.size(), kUnused);
   read_tokens(in, table);
   read_merges(model, table);
 
@@ -201,7 +197,13 @@ GgufSettings gguf_vocabulary(const std::string& folder, int64_t rows) {
   }
   out.emplace_back("tokenizer.ggml.tokens", std::move(table.tokens));
   out.emplace_back("tokenizer.ggml.token_type", std::move(table.types));
-  add_special(*tokenizer, out);
+  return out;
+}
+
+GgufSettings gguf_vocabulary(const std::string& folder, int64_t rows) {
+  const std::string path = join_path(folder, "tokenizer.json");
+  GgufSettings out = gguf_tokens(read_json(path), path, rows);
+  add_special(*load_tokenizer(folder), out);
   return out;
 }
 

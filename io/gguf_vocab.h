@@ -5,6 +5,7 @@
 // and Pythia's NFC).
 #pragma once
 
+#include <nlohmann/json_fwd.hpp>
 #include <string>
 
 #include "io/gguf.h"
@@ -14,5 +15,7 @@ namespace mneme {
 // `rows` of the model's embedding: ids without a token are filled up as unused. Throws Error{input} when the
 // tokenizer has more tokens than rows or no form in GGUF.
 GgufSettings gguf_vocabulary(const std::string& folder, int64_t rows);
+// The part that tokenizer.json alone says: all but special ids and the chat template.
+GgufSettings gguf_tokens(const nlohmann::json& tokenizer, const std::string& where, int64_t rows);
 
 }  // namespace mneme
