@@ -18,13 +18,14 @@ namespace {
 
 struct GenerateCommandOptions {
   CommonOptions common;
-  std::string model, session;
+  std::string model, tokenizer, session;
   std::vector<std::string> prompt;
   int64_t samples = 1;
   MemoryOptions memory;
   GenerateOptions generate;
   void visit(OptionVisitor& v) {
     v.required("model", model, "folder of the model, or a GGUF file");
+    v.field("tokenizer", tokenizer, "where the tokenizer is, if not in the model's folder");
     v.positional("prompt", prompt, "texts to go on from; several are one batch", Need::required);
     v.field("samples", samples, "continuations of each prompt");
     v.field("session", session, "file that keeps the text's memory between runs (one prompt)");
@@ -40,7 +41,7 @@ int run(int argc, const char* const* argv) {
   if (!o.session.empty() && (o.prompt.size() != 1 || o.samples != 1)) {
     throw Error(Kind::usage, "--session takes one prompt and one sample");
   }
-  const Loaded loaded = load_for_inference(o.model, o.common, o.memory);
+  const Loaded loaded = load_for_inference(o.model, o.tokenizer, o.common, o.memory);
   const bool resumed = !o.session.empty() && file_exists(o.session);
   std::vector<std::vector<int64_t>> prompts;
   for (const std::string& text : o.prompt) {

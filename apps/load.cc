@@ -20,13 +20,14 @@ at::ScalarType choose_dtype(const std::string& path, const std::string& wanted) 
 
 }  // namespace
 
-Loaded load_for_inference(const std::string& path, const CommonOptions& common, const MemoryOptions& memory) {
+Loaded load_for_inference(const std::string& path, const std::string& tokenizer, const CommonOptions& common,
+                          const MemoryOptions& memory) {
   ModelLoad load;
   load.device = common.device == "auto" ? at::Device(at::kCPU) : parse_device(common.device);
   load.weights = load.activations = choose_dtype(path, common.dtype);
   load.seed = static_cast<uint64_t>(common.seed);
   if (memory.method != "none") load.memory = memory;
-  Loaded out{load_model(path, load), load_tokenizer(path), {}};
+  Loaded out{load_model(path, load), load_tokenizer(tokenizer.empty() ? path : tokenizer), {}};
   if (load.activations == at::kBFloat16 && load.device.is_cpu()) out.model.decoder->pack();
   out.end_ids = out.model.decoder->config().eos;
   if (out.end_ids.empty() && out.tokenizer->special().eos >= 0)

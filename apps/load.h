@@ -20,6 +20,7 @@ struct Loaded {
 
 // --dtype auto is bf16 where the checkpoint is 16-bit and the processor multiplies bf16, else fp32. `memory`
 // overrides the folder's when its method is not "none".
-Loaded load_for_inference(const std::string& path, const CommonOptions& common, const MemoryOptions& memory);
+Loaded load_for_inference(const std::string& path, const std::string& tokenizer, const CommonOptions& common,
+                          const MemoryOptions& memory);
 
 }  // namespace mneme

@@ -22,6 +22,7 @@ namespace mneme {
 extern const Command kDetokenizeCommand;
 extern const Command kDoctorCommand;
 extern const Command kGenerateCommand;
+extern const Command kTemplateCommand;
 extern const Command kTokenizeCommand;
 extern const Command kTrainCommand;
 extern const Command kVerifyCommand;
@@ -29,7 +30,8 @@ extern const Command kVerifyCommand;
 // In the order of --help. A command stands here when it works.
 const std::vector<const Command*>& commands() {
   static const std::vector<const Command*> table = {&kTrainCommand,      &kGenerateCommand, &kTokenizeCommand,
-                                                    &kDetokenizeCommand, &kVerifyCommand,   &kDoctorCommand};
+                                                    &kDetokenizeCommand, &kTemplateCommand, &kVerifyCommand,
+                                                    &kDoctorCommand};
   return table;
 }
 
