@@ -27,7 +27,7 @@ struct TemplateOptions {
     v.field("bos", bos, "the text of bos_token; default: what the model's files say");
     v.field("eos", eos, "the text of eos_token; default: what the model's files say");
     v.field("now", now, "the time that strftime_now sees, \"2024-07-26 12:00\"; default: the clock");
-    v.field("add-generation-prompt", add_generation_prompt, "end with the start of an answer");
+    v.field("add_generation_prompt", add_generation_prompt, "end with the start of an answer");
     v.field("variables", variables, "JSON file with an object of further variables, such as enable_thinking");
     common.visit(v);
   }
