@@ -21,6 +21,7 @@ namespace mneme {
 
 extern const Command kDetokenizeCommand;
 extern const Command kDoctorCommand;
+extern const Command kEvalCommand;
 extern const Command kGenerateCommand;
 extern const Command kTemplateCommand;
 extern const Command kTokenizeCommand;
@@ -29,9 +30,9 @@ extern const Command kVerifyCommand;
 
 // In the order of --help. A command stands here when it works.
 const std::vector<const Command*>& commands() {
-  static const std::vector<const Command*> table = {&kTrainCommand,      &kGenerateCommand, &kTokenizeCommand,
-                                                    &kDetokenizeCommand, &kTemplateCommand, &kVerifyCommand,
-                                                    &kDoctorCommand};
+  static const std::vector<const Command*> table = {&kTrainCommand,    &kEvalCommand,       &kGenerateCommand,
+                                                    &kTokenizeCommand, &kDetokenizeCommand, &kTemplateCommand,
+                                                    &kVerifyCommand,   &kDoctorCommand};
   return table;
 }
 

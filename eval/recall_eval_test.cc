@@ -1,0 +1,36 @@
+#include "eval/recall_eval.h"
+
+#include <gtest/gtest.h>
+
+#include "base/error.h"
+#include "memory/model_folder.h"
+
+namespace mneme {
+namespace {
+
+TEST(RecallEval, AnUntrainedModelIsAtChanceAndCountsEveryQuestion) {
+  RecallTask task;
+  task.segment = 12;
+  task.segments = 4;
+  task.pairs = 2;
+  task.keys = task.values = 8;
+  MemoryOptions memory;
+  memory.method = "rmt";
+  memory.rmt = {12, 2};
+  const Model model = fresh_model("configs/models/recall-llama.json", memory, 1);
+  for (const MemoryUse use : {MemoryUse::on, MemoryUse::off, MemoryUse::shuffled, MemoryUse::foreign}) {
+    const RecallResult r = evaluate_recall(model, task, use, 20, 10, 5);
+    EXPECT_EQ(r.all.asked, 20 * 3 * task.queries) << memory_use_name(use);
+    EXPECT_LT(r.all.low(), 0.25);
+  }
+  EXPECT_THROW(evaluate_recall(model, task, MemoryUse::on, 4, 1, 5), Error);
+}
+
+TEST(RecallEval, WilsonsIntervalHoldsTheShare) {
+  const Accuracy a{90, 100};
+  EXPECT_NEAR(a.low(), 0.8256, 1e-3);
+  EXPECT_NEAR(a.high(), 0.9448, 1e-3);
+}
+
+}  // namespace
+}  // namespace mneme
