@@ -28,6 +28,7 @@ enum class Draw : uint16_t {
   dropout_memory,
   segment_length,  // random cuts of training texts
   noise,
+  dropout_gate,  // of the gates of landmark attention
 };
 
 // Coordinates of a draw. `row` is the row of the global batch, so that ranks agree; `position` counts

@@ -66,7 +66,7 @@ function(mneme_folder name)
       continue()
     endif()
     if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU")
-      list(APPEND isa -Wno-maybe-uninitialized)  # GCC 12 warns inside its own AVX-512 headers
+      list(APPEND isa -Wno-maybe-uninitialized -Wno-uninitialized)  # GCC 12 warns inside its own AVX-512 headers
     endif()
     # The precompiled header was made for the baseline instruction set, so these files go without it.
     set_property(SOURCE ${source} APPEND PROPERTY COMPILE_OPTIONS ${isa} -O3)

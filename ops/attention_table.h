@@ -23,7 +23,8 @@ constexpr AttentionKernels attention_table() {
           write_row,
           dot,
           turn,
-          Unit::template product<true>};
+          Unit::template product<true>,
+          Unit::template product<false>};
 }
 
 }  // namespace

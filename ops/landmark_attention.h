@@ -15,6 +15,7 @@
 
 #include <optional>
 
+#include "base/random.h"
 #include "tensor/tensor.h"
 
 namespace mneme {
@@ -40,9 +41,12 @@ struct LandmarkOptions {
   // spreads it evenly over the padding, and the scores there receive half the gradient, as the original does.
   bool parity_padded_blocks = false;
 
-  // Gates (the weights of earlier blocks) that dropout keeps, scaled by 1 / (1 - p). Column n is the block
-  // with n landmarks in front of it.
-  double group_dropout = 0;
+  // Inverted dropout of the gates (what each earlier block gets) and, after it, of the weights of all tokens.
+  // The same site gives the same draws, in the backward pass too; row b draws at site.row + b, and
+  // site.position is not used. `gate_keep` gives the gates' draws instead: column n is the block with n
+  // landmarks in front of it.
+  double group_dropout = 0, dropout = 0;
+  Site site;
   Tensor gate_keep;  // bool [B, H, T, N], N >= the landmarks of any row
 
   // Context-miss token: a key whose score joins the outer softmax. Controlled landmarks share among

@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "ops/attention_shape.h"
 
 namespace mneme {
 namespace {
@@ -104,11 +105,17 @@ void check_landmark_arguments(const Tensor& q, const LandmarkKeys& keys, const L
   expect(!keys.mask.defined() || flags(keys.mask), "mask bool [B, S]", keys.mask);
 
   const double p = options.group_dropout;
-  if (p < 0 || p >= 1) throw Error(Kind::usage, "group_dropout must be at least 0 and below 1");
+  if (!(p >= 0 && p < 1 && options.dropout >= 0 && options.dropout < 1)) {
+    throw Error(Kind::usage, "landmark attention: dropout must be at least 0 and below 1");
+  }
+  if (options.scale < 0)
+    throw Error(Kind::usage, "landmark attention: the scale must be positive, or 0 for the default");
   const Tensor& keep = options.gate_keep;
   expect(!keep.defined() || (keep.scalar_type() == at::kBool && keep.dim() == 4 && keep.size(0) == B &&
                              keep.size(1) == H && keep.size(2) == T),
          "gate_keep bool [B, H, T, N]", keep);
+  expect(!keep.defined() || keep.size(3) >= keys.is_landmark.sum(1).max().item<int64_t>(),
+         "gate_keep with a column for every landmark", keep);
   const Tensor& r = options.miss_key;
   expect(!r.defined() || (r.dim() == 3 && r.size(0) == B && r.size(1) == G && r.size(2) == K &&
                           r.scalar_type() == q.scalar_type()),
@@ -143,9 +150,47 @@ LandmarkSets landmark_sets(const LandmarkKeys& keys, int64_t queries) {
   return sets;
 }
 
-Tensor landmark_weights_reference(const Tensor& q, const LandmarkKeys& keys, const LandmarkOptions& options,
+LandmarkOptions with_gate_draws(const Tensor& q, const LandmarkKeys& keys, const LandmarkOptions& options) {
+  LandmarkOptions out = options;
+  if (options.group_dropout == 0 || options.gate_keep.defined()) return out;
+  const int64_t B = q.size(0), T = q.size(1), H = q.size(2), S = keys.k.size(1);
+  const int64_t N = keys.is_landmark.sum(1).max().item<int64_t>();
+  const Tensor keep = at::empty({B, H, T, N}, at::kByte);
+  for (int64_t b = 0; b < B; ++b) {
+    Site site = options.site;
+    site.row += static_cast<uint64_t>(b);
+    site.draw = Draw::dropout_gate;
+    for (int64_t i = 0; i < H * T; ++i) {
+      site.position = static_cast<uint64_t>(i * S);
+      fill_keep(site, 1 - options.group_dropout, keep.data_ptr<uint8_t>() + (b * H * T + i) * N,
+                static_cast<size_t>(N));
+    }
+  }
+  out.gate_keep = keep.to(q.device(), at::kBool);
+  return out;
+}
+
+namespace {
+
+// [B, H, T, S]
+Tensor weight_factors(const Tensor& q, int64_t S, const LandmarkOptions& options) {
+  const int64_t B = q.size(0), T = q.size(1), H = q.size(2);
+  AttentionOptions draws;
+  draws.dropout = options.dropout;
+  draws.site = options.site;
+  const Tensor out = at::empty({B, H, T, S}, at::kFloat);
+  float* at = out.data_ptr<float>();
+  for (int64_t i = 0; i < B * H * T; ++i, at += S)
+    dropout_factors(at, draws, {i / (H * T), 0, i / T % H, i % T, 0}, S);
+  return out.to(q.device());
+}
+
+}  // namespace
+
+Tensor landmark_weights_reference(const Tensor& q, const LandmarkKeys& keys, const LandmarkOptions& given,
                                   Tensor* lse) {
-  check_landmark_arguments(q, keys, options);
+  check_landmark_arguments(q, keys, given);
+  const LandmarkOptions options = with_gate_draws(q, keys, given);
   const int64_t B = q.size(0), T = q.size(1), H = q.size(2), K = q.size(3);
   const int64_t S = keys.k.size(1), share = H / keys.k.size(2);
   const double scale = options.scale != 0 ? options.scale : 1 / std::sqrt(double(K));
@@ -217,7 +262,8 @@ Tensor landmark_weights_reference(const Tensor& q, const LandmarkKeys& keys, con
 
 Tensor landmark_attention_reference(const Tensor& q, const LandmarkKeys& keys, const LandmarkOptions& options,
                                     Tensor* lse) {
-  const Tensor weights = landmark_weights_reference(q, keys, options, lse);
+  Tensor weights = landmark_weights_reference(q, keys, options, lse);
+  if (options.dropout > 0) weights = weights * weight_factors(q, keys.k.size(1), options);
   const Tensor v = keys.v.transpose(1, 2).repeat_interleave(q.size(2) / keys.v.size(2), 1);
   return weights.to(v.scalar_type()).matmul(v).transpose(1, 2);
 }

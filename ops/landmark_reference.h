@@ -23,7 +23,10 @@ Tensor landmark_weights_reference(const Tensor& q, const LandmarkKeys& keys,
 Tensor landmark_attention_reference(const Tensor& q, const LandmarkKeys& keys,
                                     const LandmarkOptions& options = {}, Tensor* lse = nullptr);
 
-// Throws Error{input} unless shapes, types and options fit together.
+// The options with the draws of group dropout made, as gate_keep.
+LandmarkOptions with_gate_draws(const Tensor& q, const LandmarkKeys& keys, const LandmarkOptions& options);
+
+// Throws Error unless shapes, types and options fit together.
 void check_landmark_arguments(const Tensor& q, const LandmarkKeys& keys, const LandmarkOptions& options);
 
 }  // namespace mneme
