@@ -109,8 +109,8 @@ struct AttentionKernels {
   void (*product)(float* c, int64_t ldc, const uint32_t* a, int64_t lda, const uint32_t* b,
                   int64_t panel_words, int64_t m, int64_t n, int64_t words);
   // The same with C = in place of C +=.
-  void (*multiply)(float* c, int64_t ldc, const uint32_t* a, int64_t lda, const uint32_t* b, int64_t panel_words,
-                   int64_t m, int64_t n, int64_t words);
+  void (*multiply)(float* c, int64_t ldc, const uint32_t* a, int64_t lda, const uint32_t* b,
+                   int64_t panel_words, int64_t m, int64_t n, int64_t words);
 };
 
 extern const AttentionKernels kAttentionBaseline, kAttentionAvx2, kAttentionAvx512, kAttentionAvx512Bf16,
