@@ -23,6 +23,7 @@ extern const Command kDetokenizeCommand;
 extern const Command kDoctorCommand;
 extern const Command kEvalCommand;
 extern const Command kGenerateCommand;
+extern const Command kInspectCommand;
 extern const Command kTemplateCommand;
 extern const Command kTokenizeCommand;
 extern const Command kTrainCommand;
@@ -30,9 +31,9 @@ extern const Command kVerifyCommand;
 
 // In the order of --help. A command stands here when it works.
 const std::vector<const Command*>& commands() {
-  static const std::vector<const Command*> table = {&kTrainCommand,    &kEvalCommand,       &kGenerateCommand,
-                                                    &kTokenizeCommand, &kDetokenizeCommand, &kTemplateCommand,
-                                                    &kVerifyCommand,   &kDoctorCommand};
+  static const std::vector<const Command*> table = {&kTrainCommand,    &kEvalCommand,     &kGenerateCommand,
+                                                    &kInspectCommand,  &kTokenizeCommand, &kDetokenizeCommand,
+                                                    &kTemplateCommand, &kVerifyCommand,   &kDoctorCommand};
   return table;
 }
 

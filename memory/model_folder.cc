@@ -2,7 +2,6 @@
 
 #include "base/json.h"
 #include "base/log.h"
-#include "io/hf_folder.h"
 #include "io/weights.h"
 #include "model/load.h"
 
@@ -10,17 +9,6 @@ namespace mneme {
 namespace {
 
 constexpr const char* kFormat = "mneme-model-1";
-
-MemoryOptions stored_memory(const HfFolder& folder) {
-  MemoryOptions options;
-  if (!folder.has("mneme.json")) return options;
-  const nlohmann::json j = folder.json("mneme.json");
-  const std::string path = folder.file("mneme.json");
-  const JsonReader reader(j, path);
-  if (reader.string("format") != kFormat) reader.fail("format", std::string("'") + kFormat + "'");
-  options_from_json(reader.at("memory"), path, OptionTable(options));
-  return options;
-}
 
 // Published GPT-2 folders leave the root of the names out.
 Naming backbone_naming(const ModelConfig& config, const TensorSource& source) {
@@ -37,6 +25,17 @@ Naming backbone_naming(const ModelConfig& config, const TensorSource& source) {
 }
 
 }  // namespace
+
+MemoryOptions stored_memory(const HfFolder& folder) {
+  MemoryOptions options;
+  if (!folder.has("mneme.json")) return options;
+  const nlohmann::json j = folder.json("mneme.json");
+  const std::string path = folder.file("mneme.json");
+  const JsonReader reader(j, path);
+  if (reader.string("format") != kFormat) reader.fail("format", std::string("'") + kFormat + "'");
+  options_from_json(reader.at("memory"), path, OptionTable(options));
+  return options;
+}
 
 Model load_model(const std::string& path, const ModelLoad& load) {
   const HfFolder folder = HfFolder::open(path);

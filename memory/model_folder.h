@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "io/hf_folder.h"
 #include "memory/model.h"
 
 namespace mneme {
@@ -19,6 +20,8 @@ struct ModelLoad {
 Model load_model(const std::string& folder, const ModelLoad& load);
 // A model with random weights from a config.json.
 Model fresh_model(const std::string& config_path, const MemoryOptions& memory, uint64_t seed);
+// What mneme.json says; method "none" without it.
+MemoryOptions stored_memory(const HfFolder& folder);
 // Atomic: the folder appears whole, in place of an older one. Tokenizer files are copied from
 // `tokenizer_from`, if given.
 void save_model(const Model& model, const std::string& folder, const std::string& tokenizer_from = {});
