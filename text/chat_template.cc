@@ -129,10 +129,11 @@ nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::stri
   }
 }
 
-ChatTemplate::ChatTemplate(std::string source, std::string name) : name_(std::move(name)) {
-  if (source.size() > kMostSource) throw Error(Kind::input, name_ + ": a template of more than 16 MB");
+ChatTemplate::ChatTemplate(std::string source, std::string name)
+    : source_(std::move(source)), name_(std::move(name)) {
+  if (source_.size() > kMostSource) throw Error(Kind::input, name_ + ": a template of more than 16 MB");
   try {
-    body_ = std::make_shared<const jinja::Body>(jinja::parse(source));
+    body_ = std::make_shared<const jinja::Body>(jinja::parse(source_));
   } catch (const jinja::Failure& failure) {
     throw Error(Kind::input, name_ + ", " + failure.what());
   }
@@ -156,6 +157,12 @@ ChatTemplate ChatTemplate::open(const std::string& path, bool with_tools) {
   ChatTemplate made(std::move(source.text), std::move(source.name));
   made.special_tokens_ = std::move(source.tokens);
   return made;
+}
+
+void ChatTemplate::set_token(const std::string& name, std::string text) {
+  const auto known = std::find_if(special_tokens_.begin(), special_tokens_.end(),
+                                  [&](const auto& token) { return token.first == name; });
+  if (known == special_tokens_.end()) special_tokens_.emplace_back(name, std::move(text));
 }
 
 std::string ChatTemplate::render(const nlohmann::ordered_json& messages, const ChatOptions& options) const {

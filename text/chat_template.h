@@ -44,16 +44,20 @@ class ChatTemplate {
   // tools.
   static ChatTemplate open(const std::string& path, bool with_tools = false);
 
+  // The text of a special token, "bos_token" say, where the model's files did not give it.
+  void set_token(const std::string& name, std::string text);
+
   // A template that cannot run throws Error{input} with the line it failed on. Safe to call from many
   // threads.
   std::string render(const nlohmann::ordered_json& messages, const ChatOptions& options = {}) const;
   ChatText render_marked(const nlohmann::ordered_json& messages, const ChatOptions& options = {}) const;
+  const std::string& source() const { return source_; }
   bool marks_generation() const { return marks_generation_; }  // whether it has generation blocks at all
 
  private:
   ChatText run(const nlohmann::ordered_json& messages, const ChatOptions& options, bool marks) const;
 
-  std::string name_;
+  std::string source_, name_;
   std::shared_ptr<const jinja::Body> body_;
   bool marks_generation_ = false;
   std::vector<std::pair<std::string, std::string>> special_tokens_;
