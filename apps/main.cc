@@ -19,6 +19,7 @@
 
 namespace mneme {
 
+extern const Command kDataCommand;
 extern const Command kDetokenizeCommand;
 extern const Command kDoctorCommand;
 extern const Command kEvalCommand;
@@ -31,9 +32,9 @@ extern const Command kVerifyCommand;
 
 // In the order of --help. A command stands here when it works.
 const std::vector<const Command*>& commands() {
-  static const std::vector<const Command*> table = {&kTrainCommand,    &kEvalCommand,     &kGenerateCommand,
-                                                    &kInspectCommand,  &kTokenizeCommand, &kDetokenizeCommand,
-                                                    &kTemplateCommand, &kVerifyCommand,   &kDoctorCommand};
+  static const std::vector<const Command*> table = {
+      &kTrainCommand,    &kEvalCommand,       &kGenerateCommand, &kInspectCommand, &kDataCommand,
+      &kTokenizeCommand, &kDetokenizeCommand, &kTemplateCommand, &kVerifyCommand,  &kDoctorCommand};
   return table;
 }
 
