@@ -25,13 +25,9 @@ Loader::Loader(const TokenSet& tokens, const LoaderOptions& options, uint64_t se
   if (options_.length < 2) wrong("length must be at least 2");
   if (options_.segment == 0) options_.segment = options_.length;
   if (options_.segment < 1) wrong("segment must be positive");
-  if (options_.layout != "windows" && (options_.landmark >= 0 || options_.silent_after >= 0)) {
-    wrong("landmark and silent_after belong to windows");
-  }
   local_ = options_.rows / world;
   if (options_.layout == "windows") {
-    // A window reads one token past its end, two where a landmark may be skipped.
-    if (tokens_.tokens() < options_.length + 2) {
+    if (tokens_.tokens() < options_.length + 1) {  // a window's last label is the token after it
       throw Error(Kind::input, "the data has " + std::to_string(tokens_.tokens()) +
                                    " tokens, too few for windows of " + std::to_string(options_.length));
     }
@@ -42,7 +38,13 @@ Loader::Loader(const TokenSet& tokens, const LoaderOptions& options, uint64_t se
   }
   if (usable_.empty()) throw Error(Kind::input, "the data has no document of two tokens or more");
   if (tokens_.trained() == 0) throw Error(Kind::input, "not one token of the data counts in the loss");
-  rows_.resize(static_cast<size_t>(options_.rows));
+  begin();
+}
+
+void Loader::begin() {
+  step_ = epoch_ = cursor_ = 0;
+  if (options_.layout == "windows") return;
+  rows_.assign(static_cast<size_t>(options_.rows), {});
   order_documents();
 }
 
@@ -87,21 +89,15 @@ TokenBatch Loader::next() {
 }
 
 void Loader::place(TokenBatch& batch, int64_t row, int64_t first, int64_t count, int64_t stream_end) {
-  const int64_t read = std::min(count + 2, stream_end - first);
+  const int64_t read = std::min(count + 1, stream_end - first);
   scratch_ids_.resize(static_cast<size_t>(read));
   scratch_counts_.resize(static_cast<size_t>(read));
   tokens_.copy(first, read, scratch_ids_.data(), scratch_counts_.data());
   const int64_t base = row * batch.length;
-  for (int64_t t = 0; t < count; ++t) {
-    const int32_t id = scratch_ids_[static_cast<size_t>(t)];
-    int64_t next = t + 1;
-    if (options_.landmark >= 0 && next < read && scratch_ids_[static_cast<size_t>(next)] == options_.landmark)
-      ++next;
-    const bool silent = id == options_.landmark || id == options_.silent_after;
-    const bool labelled = !silent && next < read && scratch_counts_[static_cast<size_t>(next)] != 0;
-    batch.ids[static_cast<size_t>(base + t)] = id;
-    batch.labels[static_cast<size_t>(base + t)] =
-        labelled ? scratch_ids_[static_cast<size_t>(next)] : kNoLabel;
+  std::copy_n(scratch_ids_.begin(), count, batch.ids.begin() + base);
+  for (int64_t t = 0; t + 1 < read; ++t) {
+    if (scratch_counts_[static_cast<size_t>(t + 1)] != 0)
+      batch.labels[static_cast<size_t>(base + t)] = scratch_ids_[static_cast<size_t>(t + 1)];
   }
   batch.count[static_cast<size_t>(row)] = count;
 }
@@ -137,13 +133,12 @@ void Loader::fill_windows(TokenBatch& batch) {
   const auto size = static_cast<size_t>(batch.rows * batch.length);
   batch.ids.assign(size, 0);
   batch.labels.assign(size, kNoLabel);
-  const int64_t extra = options_.landmark >= 0 ? 2 : 1;
   for (int64_t local = 0; local < local_; ++local) {
     const auto global = static_cast<uint64_t>(rank_ * local_ + local);
     Random random(
         {.seed = seed_, .step = static_cast<uint64_t>(step_), .row = global, .draw = Draw::shuffle});
-    const int64_t first = static_cast<int64_t>(
-        random.below(static_cast<uint64_t>(tokens_.tokens() - batch.length - extra + 1)));
+    const int64_t first =
+        static_cast<int64_t>(random.below(static_cast<uint64_t>(tokens_.tokens() - batch.length)));
     place(batch, local, first, batch.length, tokens_.tokens());
     const auto r = static_cast<size_t>(local);
     batch.reset[r] = batch.last[r] = 1;
@@ -170,6 +165,21 @@ void Loader::fill_samples(TokenBatch& batch) {
     batch.reset[r] = batch.last[r] = 1;
     for (int64_t end = options_.segment; end < count; end += options_.segment) batch.ends[r].push_back(end);
     batch.ends[r].push_back(count);
+  }
+}
+
+void Loader::seek(int64_t batches) {
+  if (batches < step_) begin();
+  if (options_.layout == "windows") {
+    step_ = batches;
+    return;
+  }
+  for (; step_ < batches; ++step_) {
+    for (Row& row : rows_) {
+      if (row.document < 0) row = {take_document(), 0};
+      row.at += options_.length;
+      if (options_.layout == "samples" || row.at >= tokens_.length(row.document)) row.document = -1;
+    }
   }
 }
 

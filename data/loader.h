@@ -16,7 +16,6 @@
 #include <string>
 #include <vector>
 
-#include "base/options.h"
 #include "data/token_set.h"
 
 namespace mneme {
@@ -25,26 +24,13 @@ inline constexpr int32_t kNoLabel = -100;
 
 struct LoaderOptions {
   std::string layout = "documents";
-  int64_t rows = 8;       // of the global batch; a multiple of `world`
-  int64_t length = 512;   // tokens of a row in one batch; in samples: the most
-  int64_t segment = 0;    // tokens between two segment ends; 0: `length`
-  bool shuffle = true;    // documents and samples; a new order in each epoch
-  int64_t landmark = -1;  // in windows: this id is neither predicted nor predicts (data/recipes_landmark.h)
-  int64_t silent_after = -1;  // in windows: nothing is predicted after this id, the end of a text
+  int64_t rows = 8;      // of the global batch; a multiple of `world`
+  int64_t length = 512;  // tokens of a row in one batch; in samples: the most
+  int64_t segment = 0;   // tokens between two segment ends; 0: `length`
+  bool shuffle = true;   // documents and samples; a new order in each epoch
   // A batch without a single label is an error. With this it is not: the caller adds up several batches to
   // one update and looks itself.
   bool allow_unlabelled = false;
-  void visit(OptionVisitor& v) {
-    v.choice("layout", layout, {"documents", "windows", "samples"},
-             "rows that walk documents segment by segment, random windows, or one padded document a row");
-    v.field("rows", rows, "rows of a batch, over all ranks");
-    v.field("length", length, "tokens of a row");
-    v.field("segment", segment, "tokens of a segment; 0: a whole row");
-    v.field("shuffle", shuffle, "documents in a new random order each epoch");
-    v.field("landmark", landmark, "windows: an id that is neither predicted nor predicts; -1: none");
-    v.field("silent_after", silent_after, "windows: an id after which nothing is predicted; -1: none");
-    v.field("allow_unlabelled", allow_unlabelled, "batches in which everything is masked are no error");
-  }
 };
 
 struct TokenBatch {
@@ -67,6 +53,9 @@ class Loader {
   TokenBatch next();
   int64_t step() const { return step_; }    // batches given so far
   int64_t epoch() const { return epoch_; }  // times that all documents were begun
+  // To where so many calls of next() lead, without reading them. Cheap for windows; for the other layouts it
+  // walks through the documents.
+  void seek(int64_t batches);
   nlohmann::json position() const;
   void restore(const nlohmann::json& position);  // throws Error{input} for one of another loader
 
@@ -76,6 +65,7 @@ class Loader {
   };
   int64_t take_document();
   void order_documents();
+  void begin();
   void fill_documents(TokenBatch& batch);
   void fill_windows(TokenBatch& batch);
   void fill_samples(TokenBatch& batch);

@@ -6,8 +6,7 @@
 #include <set>
 
 #include "base/error.h"
-#include "data/recipes_landmark.h"
-#include "data/test_data.h"
+#include "data/testing.h"
 
 namespace mneme {
 namespace {
@@ -181,29 +180,24 @@ TEST(Loader, ABatchWithoutLabelsIsAnError) {
   EXPECT_THROW(Loader(counting({1, 1}), options, 1), Error);
 }
 
-TEST(Loader, WindowsWithLandmarksAreTheOriginals) {
-  Ids raw;
-  for (int32_t i = 0; i < 200; ++i) raw.push_back(i % 17 == 16 ? 900 : i);
-  const Ids stream = landmark_stream(raw, 7, 999);
-  std::vector<TokenizedDocument> documents = {{stream, {}}};
-  const TokenSet set(std::move(documents));
-  LoaderOptions options;
-  options.layout = "windows";
-  options.rows = 3;
-  options.length = 20;
-  options.landmark = 999;
-  options.silent_after = 900;
-  Loader loader(set, options, 3);
-  for (int step = 0; step < 30; ++step) {
-    const TokenBatch batch = loader.next();
-    for (int64_t row = 0; row < 3; ++row) {
-      const Ids ids = row_ids(batch, row);
-      const auto at = std::search(stream.begin(), stream.end(), ids.begin(), ids.end());
-      ASSERT_NE(at, stream.end());
-      Ids expected = landmark_labels(stream, at - stream.begin(), 20, 999, 900);
-      std::replace(expected.begin(), expected.end(), -1, kNoLabel);
-      EXPECT_EQ(Ids(batch.labels.begin() + row * 20, batch.labels.begin() + (row + 1) * 20), expected);
+TEST(Loader, SeekingLeadsToTheSamePlaceAsReading) {
+  const TokenSet set = counting({10, 5, 7, 2, 30, 9});
+  for (const char* layout : {"documents", "windows", "samples"}) {
+    LoaderOptions options;
+    options.layout = layout;
+    options.rows = 2;
+    options.length = 4;
+    Loader read(set, options, 1), sought(set, options, 1);
+    for (int64_t step = 0; step < 40; ++step) {
+      sought.seek(step);
+      EXPECT_EQ(sought.position(), read.position()) << layout << " " << step;
+      EXPECT_TRUE(same(sought.next(), read.next())) << layout << " " << step;
     }
+    sought.seek(3);  // back
+    EXPECT_EQ(sought.step(), 3);
+    Loader fresh(set, options, 1);
+    fresh.seek(3);
+    EXPECT_TRUE(same(sought.next(), fresh.next())) << layout;
   }
 }
 

@@ -8,7 +8,7 @@
 #include "base/json.h"
 #include "data/recipes_hmt.h"
 #include "data/recipes_landmark.h"
-#include "data/test_data.h"
+#include "data/testing.h"
 
 namespace mneme {
 namespace {

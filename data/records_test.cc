@@ -3,7 +3,7 @@
 #include <gmock/gmock.h>
 
 #include "base/error.h"
-#include "data/test_data.h"
+#include "data/testing.h"
 #include "data/tokenize.h"
 
 namespace mneme {

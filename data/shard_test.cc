@@ -2,7 +2,7 @@
 
 #include "base/error.h"
 #include "data/prepare.h"
-#include "data/test_data.h"
+#include "data/testing.h"
 #include "data/token_set.h"
 
 namespace mneme {

@@ -8,7 +8,7 @@
 
 #include "base/error.h"
 #include "data/line_reader.h"
-#include "data/test_data.h"
+#include "data/testing.h"
 
 namespace mneme {
 namespace {
