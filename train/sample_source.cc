@@ -10,8 +10,6 @@
 namespace mneme {
 namespace {
 
-constexpr uint64_t kHeldOut = uint64_t{1} << 40;  // indexes of held-out documents, far from those of training
-
 class RecallSource : public SampleSource {
  public:
   RecallSource(const RecallTask& task, uint64_t seed) : task_(task), seed_(seed) { check_task(task); }
@@ -105,6 +103,8 @@ class ByteSource : public SampleSource {
 
 std::unique_ptr<SampleSource> make_source(const DataOptions& options, uint64_t seed) {
   if (options.kind == "recall") return std::make_unique<RecallSource>(options.recall, seed);
+  if (options.kind == "passkey") return make_passkey_source(options, seed);
+  if (options.kind == "tokens") return make_token_source(options, seed);
   return std::make_unique<ByteSource>(options, seed);
 }
 

@@ -26,20 +26,47 @@ class SampleSource {
   virtual int64_t vocabulary() const = 0;
 };
 
-struct DataOptions {
-  std::string kind = "recall", train, valid;
-  int64_t segment = 256;
-  RecallTask recall;
+// Pass keys (tasks/passkey.h) as long as the sample allows.
+struct PasskeyOptions {
+  double shortest = 1;
+  bool all = false;
   void visit(OptionVisitor& v) {
-    v.choice("kind", kind, {"recall", "bytes"}, "generated associative recall, or text files read as bytes");
+    v.field("shortest", shortest,
+            "prompts fill a random share of the sample, between this and 1; 1: all of it");
+    v.field("all", all, "the prompt counts in the loss too, not the key alone");
+  }
+};
+
+struct DataOptions {
+  std::string kind = "recall", train, valid, tokenizer, layout = "windows";
+  int64_t segment = 256;
+  bool shuffle = true;
+  RecallTask recall;
+  PasskeyOptions passkey;
+  void visit(OptionVisitor& v) {
+    v.choice("kind", kind, {"recall", "passkey", "bytes", "tokens"},
+             "generated associative recall or pass keys, text files read as bytes, or what 'mneme data "
+             "prepare' made");
     v.field("train", train,
-            "bytes: a text file, or a list of files (*.list, one name a line, relative to it)");
-    v.field("valid", valid, "bytes: the held-out texts");
-    v.field("segment", segment, "bytes: tokens of a segment of a sample");
+            "bytes: a text file, or a list of files (*.list, one name a line, relative to it); tokens: a "
+            "prepared folder");
+    v.field("valid", valid, "bytes and tokens: the held-out texts");
+    v.field("tokenizer", tokenizer, "passkey: model folder or tokenizer file");
+    v.field("segment", segment, "bytes, passkey, tokens: tokens of a segment of a sample");
+    v.choice("layout", layout, {"windows", "samples"},
+             "tokens: windows at random places of all texts, or one text a row from its begin on, padded");
+    v.field("shuffle", shuffle, "tokens: texts in a new random order each epoch");
     v.section("recall", recall, "the associative recall task");
+    v.section("passkey", passkey, "the pass-key task");
   }
 };
 
 std::unique_ptr<SampleSource> make_source(const DataOptions& options, uint64_t seed);
+
+// The kinds that have files of their own.
+std::unique_ptr<SampleSource> make_passkey_source(const DataOptions& options, uint64_t seed);
+std::unique_ptr<SampleSource> make_token_source(const DataOptions& options, uint64_t seed);
+
+constexpr uint64_t kHeldOut = uint64_t{1} << 40;  // indexes of held-out documents, far from those of training
 
 }  // namespace mneme
