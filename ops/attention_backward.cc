@@ -92,6 +92,7 @@ void plan_items(Job& job) {
 }
 
 struct Buffers {
+  QueryTile* tiles;  // all of the item
   // Of all queries of the item, by blocks of 128: panels with the queries across, [4, 2, words, 16], and
   // down, [columns / 16, query words, 16]; gradients [columns, 128]; lse in base 2 and delta.
   uint32_t *q_across, *grad_across, *q_down, *grad_down;
@@ -112,6 +113,7 @@ Buffers lay_out(const AttentionCall& call, int64_t most_rows, Take take) {
   const int64_t across = rows * call.words, down = rows / per_word * call.columns;
   const int64_t weights = kBlockKeys * kQueryBlock / per_word;
   Buffers out;
+  out.tiles = take(QueryTile{}, rows / kTileQueries);
   out.q_across = take(uint32_t{}, across);
   out.grad_across = take(uint32_t{}, across);
   out.q_down = take(uint32_t{}, down);
@@ -151,6 +153,7 @@ class Runner {
 
   void run() {
     const int64_t blocks = (rows_ + kQueryBlock - 1) / kQueryBlock;
+    query_tiles(set_, call_.group, buffers_.tiles);
     for (int64_t i = 0; i < blocks; ++i) pack_queries(i);
     std::fill(buffers_.dq, buffers_.dq + blocks * kQueryBlock * call_.columns, 0.0F);
     for (int64_t block = item_.block_begin; block < item_.block_end; ++block) {
@@ -172,8 +175,12 @@ class Runner {
   }
 
  private:
-  int64_t head_of(int64_t row) const { return item_.g * call_.group + row / set_.count; }
-  int64_t query_of(int64_t row) const { return row % set_.count; }
+  int64_t head_of(int64_t row) const {
+    return item_.g * call_.group + buffers_.tiles[row / kTileQueries].head[row % kTileQueries];
+  }
+  int64_t query_of(int64_t row) const {
+    return buffers_.tiles[row / kTileQueries].position[row % kTileQueries];
+  }
 
   void pack_queries(int64_t block) {
     const void *q[kQueryBlock], *grad[kQueryBlock];
@@ -247,7 +254,7 @@ class Runner {
   int64_t weigh(int64_t block, int64_t number, int64_t first, int64_t count) {
     const int64_t at = block * kQueryBlock + number * kTileQueries;
     if (at >= rows_) return 0;
-    const QueryTile tile = query_tile(set_, call_.group, at);
+    const QueryTile& tile = buffers_.tiles[at / kTileQueries];
     const KeyRange range = visible_keys(source_, item_.b, tile.lowest, tile.highest);
     const int64_t seen = std::min(count, range.end - first);
     if (!range.sees(first, first + seen)) return 0;
@@ -370,6 +377,28 @@ void add_shares(const Job& job) {
   }
 }
 
+// Zeroes the gradients that items leave holes in: of padding, of keys behind a row's end, of queries without
+// keys.
+void clear_unwritten(const Job& job) {
+  const CallShape& shape = job.call.shape;
+  const bool full =
+      std::all_of(shape.count.begin(), shape.count.end(), [&](int64_t n) { return n == shape.queries; });
+  for (const Target& target : job.plan.targets) {
+    bool whole = full;
+    for (size_t b = 0; b + 1 < target.first.size(); ++b)
+      whole = whole && target.first[b] < target.first[b + 1];
+    if (!whole) target.grad.zero_();
+  }
+  for (size_t s = 0; s < job.call.sources.size(); ++s) {
+    bool whole = true;
+    for (size_t b = 0; b < shape.count.size(); ++b) {
+      whole = whole && shape.count[b] > 0 && shape.sources[s].length[b] == shape.sources[s].keys;
+    }
+    if (!whole && job.dk[s].defined()) job.dk[s].zero_();
+    if (!whole && job.dv[s].defined()) job.dv[s].zero_();
+  }
+}
+
 }  // namespace
 
 AttentionGradients attention_backward(const Tensor& q, const std::vector<Keys>& sources,
@@ -381,7 +410,7 @@ AttentionGradients attention_backward(const Tensor& q, const std::vector<Keys>& 
   job.call = prepare_call(q, sources, options);
   AttentionGradients result;
   auto target = [&](Tensor& grad) {
-    grad = at::zeros(q.sizes(), q.options());
+    grad = at::empty(q.sizes(), q.options());
     job.plan.targets.push_back({grad, {}});
     return static_cast<int64_t>(job.plan.targets.size()) - 1;
   };
@@ -390,8 +419,8 @@ AttentionGradients attention_backward(const Tensor& q, const std::vector<Keys>& 
   for (size_t s = 0; s < sources.size(); ++s) {
     const bool own = sources[s].q.defined();
     job.plan.target_of.push_back(own ? (wanted.qs[s] ? target(result.qs[s]) : -1) : shared);
-    result.k.push_back(wanted.k[s] ? at::zeros(sources[s].k.sizes(), sources[s].k.options()) : Tensor());
-    result.v.push_back(wanted.v[s] ? at::zeros(sources[s].v.sizes(), sources[s].v.options()) : Tensor());
+    result.k.push_back(wanted.k[s] ? at::empty(sources[s].k.sizes(), sources[s].k.options()) : Tensor());
+    result.v.push_back(wanted.v[s] ? at::empty(sources[s].v.sizes(), sources[s].v.options()) : Tensor());
   }
   job.dk = result.k;
   job.dv = result.v;
@@ -401,6 +430,7 @@ AttentionGradients attention_backward(const Tensor& q, const std::vector<Keys>& 
   job.lse = lse.contiguous();
   if (grad_lse.defined()) job.grad_lse = grad_lse.to(at::kFloat).contiguous();
   plan_items(job);
+  clear_unwritten(job);
   if (job.plan.items.empty()) return result;
   const CallShape& shape = job.call.shape;
   const bool several =

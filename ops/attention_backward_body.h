@@ -54,14 +54,17 @@ MNEME_INLINE Lanes lanes_at(const BackwardTile& t, int64_t query) {
   return {load<Vf>(t.lse + query), load<Vf>(t.delta + query), position, load<Vf>(t.sights->slope + query)};
 }
 
-template <bool kPairs>
-MNEME_INLINE void backward_sub(const BackwardTile& t, bool matter, const float* score, int64_t first) {
+// `beside(i)` is called between the rows, for i = 0 to 15.
+template <bool kPairs, class Beside>
+MNEME_INLINE void backward_sub(const BackwardTile& t, bool matter, const float* score, int64_t first,
+                               Beside beside) {
   const Sights& s = *t.sights;
   constexpr int kAcross = kTileQueries / kLanes;
   Lanes lanes[kAcross];
   for (int x = 0; x < kAcross; ++x) lanes[x] = lanes_at(t, x * kLanes);
   for (int64_t i = 0; i < kSub; i += 2) {
     const int64_t key = first + i;
+    beside(i / 2);
     Vf p[2][kAcross] = {}, ds[2][kAcross] = {};
     for (int64_t down = 0; down < 2; ++down) {
       if (key + down >= s.keys) continue;
@@ -77,8 +80,8 @@ MNEME_INLINE void backward_sub(const BackwardTile& t, bool matter, const float* 
       uint32_t* ds_row = t.ds + (key + down) * t.stride;
       if constexpr (kPairs) {
 #if defined(__AVX512BF16__)
-        store(p_row, (Vu)_mm512_cvtne2ps_pbh((__m512)p[down][1], (__m512)p[down][0]));
-        store(ds_row, (Vu)_mm512_cvtne2ps_pbh((__m512)ds[down][1], (__m512)ds[down][0]));
+        store(p_row, in_order(p[down][0], p[down][1]));
+        store(ds_row, in_order(ds[down][0], ds[down][1]));
 #endif
       } else {
         for (int x = 0; x < kAcross; ++x) {
@@ -89,11 +92,13 @@ MNEME_INLINE void backward_sub(const BackwardTile& t, bool matter, const float* 
         }
       }
     }
+#if defined(__AVX512BF16__)
     if constexpr (kPairs) {
       for (int x = 0; x < kAcross; ++x) {
         store(t.ds_panel + x * t.panel_words * 16 + (key / 2) * 16, pairs(ds[0][x], ds[1][x]));
       }
     }
+#endif
   }
 }
 
@@ -103,17 +108,18 @@ void backward_tile(const BackwardTile& t) {
   constexpr int64_t kHalf = 2 * kSub * kTileQueries;  // scores and their counterparts of one step
   const bool matter = sights_matter(s);
   auto products = [&](int64_t first) {
-    float* to = t.score + (first / kSub % 2) * kHalf;
-    Unit::template product<false>(to, kTileQueries, t.k + first * t.words, t.words, t.q, t.words, kSub,
-                                  kTileQueries, t.words);
-    Unit::template product<false>(to + kHalf / 2, kTileQueries, t.v + first * t.words, t.words, t.dout,
-                                  t.words, kSub, kTileQueries, t.words);
+    return typename Unit::TwoProducts(t.score + (first / kSub % 2) * kHalf, t.k + first * t.words, t.q,
+                                      t.v + first * t.words, t.dout, t.words);
   };
-  products(0);
+  auto before = products(0);
+  for (int64_t i = 0; i < kSub / 2; ++i) before.part(i);
   for (int64_t first = 0; first < s.keys; first += kSub) {
-    // The next step's products go ahead of this step's vectors, so that the two overlap.
-    if (first + kSub < s.keys) products(first + kSub);
-    backward_sub<Unit::kPairs>(t, matter, t.score + (first / kSub % 2) * kHalf, first);
+    // The next step's products run beside this step's vectors.
+    auto next = products(first + kSub);
+    const bool more = first + kSub < s.keys;
+    backward_sub<Unit::kPairs>(t, matter, t.score + (first / kSub % 2) * kHalf, first, [&](int64_t i) {
+      if (more) next.part(i);
+    });
   }
 }
 

@@ -106,8 +106,10 @@ void direct_tile_of(const DirectTile& t) {
   }
   if (columns != s.keys || sights_matter(s)) apply_sights(s, t.score, columns);
   raise_tops<false>(t.score, s.queries, columns, t.scale_log2, {t.top, t.sum, t.out}, t.columns);
+  float shift[kTileQueries];
+  shifts(shift, t.top, t.scale_log2);
   for (int64_t word = 0; word < columns; word += 16) {
-    weigh<false>(t.score, s.queries, word, t.scale_log2, t.top, t.sum, s.factor);
+    weigh<false>(t.score, s.queries, word, t.scale_log2, shift, t.sum, s.factor);
   }
   int64_t at = 0;
   for (; at + 4 * kLanes <= t.width; at += 4 * kLanes) direct_columns<4>(t, v, at);

@@ -73,6 +73,7 @@ struct State {
 };
 
 struct Buffers {
+  QueryTile* tiles;
   State state;
   uint32_t *q, *k, *v;
   float *score, *added, *factor;
@@ -85,6 +86,7 @@ int64_t padded_rows(int64_t rows) { return (rows + kTileQueries - 1) / kTileQuer
 template <class Take>
 Buffers lay_out(const AttentionCall& call, int64_t rows, Take take) {
   Buffers out;
+  out.tiles = take(QueryTile{}, rows / kTileQueries);
   out.state = {take(float{}, rows), take(float{}, rows * 16), take(float{}, rows * call.columns)};
   out.q = take(uint32_t{}, rows * call.words);
   out.k = take(uint32_t{}, kBlockKeys * call.words);
@@ -96,28 +98,30 @@ Buffers lay_out(const AttentionCall& call, int64_t rows, Take take) {
   return out;
 }
 
-void pack_queries(const AttentionCall& call, const SourceView& source, const QuerySet& set, uint32_t* to) {
+void pack_queries(const AttentionCall& call, const SourceView& source, const QuerySet& set,
+                  const QueryTile& tile, uint32_t* to) {
   const void* rows[kTileQueries];
-  const int64_t total = set.count * call.group;
-  for (int64_t at = 0; at < total; at += kTileQueries) {
-    const int64_t n = std::min(kTileQueries, total - at);
-    for (int64_t i = 0; i < n; ++i) {
-      const int64_t head = set.g * call.group + (at + i) / set.count, t = set.first + (at + i) % set.count;
-      rows[i] = source.q.at(set.b, t, head);
-    }
-    for (int64_t i = n; i < kTileQueries; ++i) rows[i] = nullptr;
-    call.kernels->pack_rows(to + at * call.words, call.words, rows, kTileQueries, call.shape.width,
-                            call.half);
+  for (int64_t i = 0; i < kTileQueries; ++i) {
+    rows[i] = i < tile.size
+                  ? source.q.at(set.b, set.first + tile.position[i], set.g * call.group + tile.head[i])
+                  : nullptr;
   }
+  call.kernels->pack_rows(to + tile.begin * call.words, call.words, rows, kTileQueries, call.shape.width,
+                          call.half);
 }
 
 class Runner {
  public:
   Runner(const AttentionCall& call, const Item& item, const Buffers& buffers)
-      : call_(call), item_(item), buffers_(buffers), rows_(item.set.count * call.group) {}
+      : call_(call),
+        item_(item),
+        buffers_(buffers),
+        rows_(item.set.count * call.group),
+        tiles_((rows_ + kTileQueries - 1) / kTileQueries) {}
 
   void run() {
-    const int64_t rows = padded_rows(rows_);
+    const int64_t rows = tiles_ * kTileQueries;
+    query_tiles(item_.set, call_.group, buffers_.tiles);
     std::fill(buffers_.state.top, buffers_.state.top + rows, kLowest);
     std::fill(buffers_.state.sum, buffers_.state.sum + rows * 16, 0.0F);
     std::fill(buffers_.state.out, buffers_.state.out + rows * call_.columns, 0.0F);
@@ -130,7 +134,9 @@ class Runner {
       const int64_t end = std::min(blocks, item_.block_end - before);
       before += blocks;
       if (begin >= end) continue;
-      if (packed != source.q.data) pack_queries(call_, source, item_.set, buffers_.q);
+      for (int64_t i = 0; i < tiles_ && packed != source.q.data; ++i) {
+        pack_queries(call_, source, item_.set, buffers_.tiles[i], buffers_.q);
+      }
       packed = source.q.data;
       run_source(s, begin, end);
     }
@@ -153,7 +159,7 @@ class Runner {
       call_.kernels->pack_across(buffers_.k, call_.words, k, count, call_.shape.width, source.half);
       pad_across(count);
       call_.kernels->pack_down(buffers_.v, call_.key_words, v, count, call_.shape.width, source.half);
-      for (int64_t at = 0; at < rows_; at += kTileQueries) tile(s, first, count, at);
+      for (int64_t i = 0; i < tiles_; ++i) tile(s, first, count, buffers_.tiles[i]);
     }
   }
 
@@ -164,8 +170,8 @@ class Runner {
       std::fill(buffers_.k + done * call_.words, buffers_.k + (done + 16) * call_.words, 0U);
   }
 
-  void tile(size_t s, int64_t first, int64_t count, int64_t at) {
-    const QueryTile tile = query_tile(item_.set, call_.group, at);
+  void tile(size_t s, int64_t first, int64_t count, const QueryTile& tile) {
+    const int64_t at = tile.begin;
     const KeyRange range = visible_keys(call_.sources[s], item_.set.b, item_.set.first + tile.lowest,
                                         item_.set.first + tile.highest);
     const int64_t seen = std::min(count, range.end - first);
@@ -179,9 +185,8 @@ class Runner {
   }
 
   void direct(size_t s, int64_t first, int64_t count, const void* const* k, const void* const* v) {
-    const QueryTile tile = query_tile(item_.set, call_.group, 0);
-    fill_sights(*buffers_.sights, call_, s, item_.set, tile, first, count, buffers_.added, buffers_.factor,
-                false);
+    fill_sights(*buffers_.sights, call_, s, item_.set, buffers_.tiles[0], first, count, buffers_.added,
+                buffers_.factor, false);
     call_.kernels->direct(
         {buffers_.sights, buffers_.q, k, v, call_.shape.width, call_.words, call_.columns, call_.scale_log2,
          buffers_.score, buffers_.state.top, buffers_.state.sum, buffers_.state.out},
@@ -191,7 +196,7 @@ class Runner {
   const AttentionCall& call_;
   const Item& item_;
   const Buffers& buffers_;
-  const int64_t rows_;
+  const int64_t rows_, tiles_;
 };
 
 struct Results {
@@ -200,9 +205,9 @@ struct Results {
   float* lse_data = nullptr;  // may be null
 };
 
-void write_result(const AttentionCall& call, const Results& results, const QuerySet& set, int64_t row,
-                  float top, float sum, const float* out) {
-  const int64_t head = set.g * call.group + row / set.count, t = set.first + row % set.count;
+void write_result(const AttentionCall& call, const Results& results, const QuerySet& set,
+                  const QueryTile& tile, int64_t i, float top, float sum, const float* out) {
+  const int64_t head = set.g * call.group + tile.head[i], t = set.first + tile.position[i];
   const int64_t at = (set.b * call.shape.queries + t) * call.shape.heads + head;
   call.kernels->write_row(results.out_data + at * call.shape.width * call.element(), out,
                           sum > 0 ? 1 / sum : 0, call.shape.width, call.half);
@@ -214,9 +219,9 @@ void write_result(const AttentionCall& call, const Results& results, const Query
 }
 
 float total(const float* sum) {
-  float out = 0;
-  for (int i = 0; i < 16; ++i) out += sum[i];
-  return out;
+  float part[4];
+  for (int i = 0; i < 4; ++i) part[i] = (sum[i] + sum[4 + i]) + (sum[8 + i] + sum[12 + i]);
+  return (part[0] + part[1]) + (part[2] + part[3]);
 }
 
 // What an item without all keys leaves: [rows, columns] and, of each row, its maximum and sum.
@@ -228,44 +233,57 @@ struct Partial {
         out(sum + plan.most_rows) {}
 };
 
-void merge(const AttentionCall& call, const Plan& plan, const Results& results, float* partials,
-           const Merge& merge) {
+Buffers take_buffers(const AttentionCall& call, const Plan& plan, Scratch& scratch) {
+  scratch.reset();
+  return lay_out(call, padded_rows(plan.most_rows),
+                 [&](auto kind, int64_t n) { return scratch.take<decltype(kind)>(n); });
+}
+
+void merge_row(const AttentionCall& call, const Plan& plan, const Results& results, float* partials,
+               const Merge& merge, const QueryTile& tile, int64_t i, float* out) {
+  const int64_t row = tile.begin + i;
+  float top = kLowest, sum = 0;
+  for (size_t p = merge.begin; p < merge.end; ++p) {
+    top = std::max(top, Partial(call, plan, partials, plan.items[p].slot).top[row]);
+  }
+  std::fill(out, out + call.columns, 0.0F);
+  for (size_t p = merge.begin; p < merge.end; ++p) {
+    const Partial part(call, plan, partials, plan.items[p].slot);
+    const float weight = std::exp2((part.top[row] - top) * call.scale_log2);
+    sum += weight * part.sum[row];
+    const float* from = part.out + row * call.columns;
+    for (int64_t c = 0; c < call.columns; ++c) out[c] += weight * from[c];
+  }
+  write_result(call, results, plan.items[merge.begin].set, tile, i, top, sum, out);
+}
+
+void run_merge(const AttentionCall& call, const Plan& plan, const Results& results, float* partials,
+               const Merge& merge, Scratch& scratch) {
   const QuerySet& set = plan.items[merge.begin].set;
-  std::vector<float> out(static_cast<size_t>(call.columns));
+  const Buffers buffers = take_buffers(call, plan, scratch);
+  query_tiles(set, call.group, buffers.tiles);
   for (int64_t row = 0; row < set.count * call.group; ++row) {
-    float top = kLowest, sum = 0;
-    for (size_t i = merge.begin; i < merge.end; ++i) {
-      top = std::max(top, Partial(call, plan, partials, plan.items[i].slot).top[row]);
-    }
-    std::fill(out.begin(), out.end(), 0.0F);
-    for (size_t i = merge.begin; i < merge.end; ++i) {
-      const Partial part(call, plan, partials, plan.items[i].slot);
-      const float weight = std::exp2((part.top[row] - top) * call.scale_log2);
-      sum += weight * part.sum[row];
-      const float* from = part.out + row * call.columns;
-      for (size_t c = 0; c < out.size(); ++c) out[c] += weight * from[c];
-    }
-    write_result(call, results, set, row, top, sum, out.data());
+    merge_row(call, plan, results, partials, merge, buffers.tiles[row / kTileQueries], row % kTileQueries,
+              buffers.state.out);
   }
 }
 
 void run_item(const AttentionCall& call, const Plan& plan, const Results& results, float* partials,
               const Item& item, Scratch& scratch) {
-  scratch.reset();
-  const int64_t rows = item.set.count * call.group;
-  const Buffers buffers = lay_out(call, padded_rows(plan.most_rows),
-                                  [&](auto kind, int64_t n) { return scratch.take<decltype(kind)>(n); });
+  const Buffers buffers = take_buffers(call, plan, scratch);
   Runner(call, item, buffers).run();
   const State& state = buffers.state;
+  const int64_t rows = item.set.count * call.group;
   for (int64_t row = 0; row < rows; ++row) {
-    const float sum = total(state.sum + row * 16);
+    const float sum = total(state.sum + row * 16), *out = state.out + row * call.columns;
     if (item.slot < 0) {
-      write_result(call, results, item.set, row, state.top[row], sum, state.out + row * call.columns);
+      write_result(call, results, item.set, buffers.tiles[row / kTileQueries], row % kTileQueries,
+                   state.top[row], sum, out);
     } else {
       const Partial part(call, plan, partials, item.slot);
       part.top[row] = state.top[row];
       part.sum[row] = sum;
-      std::copy_n(state.out + row * call.columns, call.columns, part.out + row * call.columns);
+      std::copy_n(out, call.columns, part.out + row * call.columns);
     }
   }
 }
@@ -297,8 +315,10 @@ void run_plan(const AttentionCall& call, const Plan& plan, const Results& result
     }
     call.kernels->end();
 #pragma omp for schedule(dynamic, 1)
-    for (int64_t i = 0; i < merges; ++i)
-      merge(call, plan, results, partials, plan.merges[static_cast<size_t>(i)]);
+    for (int64_t i = 0; i < merges; ++i) {
+      run_merge(call, plan, results, partials, plan.merges[static_cast<size_t>(i)],
+                scratch[static_cast<size_t>(omp_get_thread_num())]);
+    }
   }
 }
 

@@ -82,17 +82,21 @@ MNEME_INLINE void raise_tops(const float* score, int64_t rows, int64_t columns, 
   }
 }
 
+MNEME_INLINE void shifts(float* to, const float* top, float scale_log2) {
+  for (int64_t r = 0; r < kTileQueries; r += kLanes) store(to + r, load<Vf>(top + r) * scale_log2);
+}
+
 // Scores of `rows`, one step of 16 words, become weights in place: words of the same row from its start.
 template <bool kPairs>
-MNEME_INLINE void weigh(float* score, int64_t rows, int64_t word, float scale_log2, const float* top,
+MNEME_INLINE void weigh(float* score, int64_t rows, int64_t word, float scale_log2, const float* shift,
                         float* sum, const float* factor) {
   constexpr int64_t kColumns = kPairs ? 32 : 16;
   const int64_t from = kPairs ? 2 * word : word;
   for (int64_t r = 0; r < rows; ++r, score += kScoreStride) {
-    const Vf shift = splat(top[r] * scale_log2);
+    const Vf down = splat(shift[r]);
     Vf weight[kColumns / kLanes];
     for (int x = 0; x < kColumns / kLanes; ++x) {
-      weight[x] = exp2_of<kPairs>(load<Vf>(score + from + x * kLanes) * scale_log2 - shift);
+      weight[x] = exp2_of<kPairs>(load<Vf>(score + from + x * kLanes) * scale_log2 - down);
     }
     for (int x = 0; x < kParts; ++x) {
       Vf total = load<Vf>(sum + r * 16 + x * kLanes) + weight[x];
@@ -108,9 +112,7 @@ MNEME_INLINE void weigh(float* score, int64_t rows, int64_t word, float scale_lo
       for (int x = 0; x < kParts; ++x) store(score + from + x * kLanes, weight[x]);
     } else {
 #if defined(__AVX512BF16__)
-      // As a row of A the pairs are neighbours already.
-      store(reinterpret_cast<uint32_t*>(score) + word,
-            (Vu)_mm512_cvtne2ps_pbh((__m512)weight[1], (__m512)weight[0]));
+      store(reinterpret_cast<uint32_t*>(score) + word, in_order(weight[0], weight[1]));
 #endif
     }
   }
@@ -123,12 +125,15 @@ void forward_tile(const ForwardTile& t) {
   Unit::template product<false>(t.score, kScoreStride, t.q, t.words, t.k, t.words, rows, columns, t.words);
   if (columns != s.keys || sights_matter(s)) apply_sights(s, t.score, columns);
   raise_tops<Unit::kPairs>(t.score, s.queries, columns, t.scale_log2, {t.top, t.sum, t.out}, t.columns);
+  float shift[kTileQueries];
+  shifts(shift, t.top, t.scale_log2);
   constexpr int64_t kPerWord = Unit::kPairs ? 2 : 1;
   Unit::product_of_prepared(
       t.out, t.columns, reinterpret_cast<const uint32_t*>(t.score), kScoreStride, t.v, kBlockKeys / kPerWord,
-      rows, t.columns, columns / kPerWord, [&](int64_t row, int64_t word) {
-        weigh<Unit::kPairs>(t.score + row * kScoreStride, 16, word, t.scale_log2, t.top + row,
-                            t.sum + row * 16, s.factor ? s.factor + row * kBlockKeys : nullptr);
+      rows, t.columns, columns / kPerWord, [&](int64_t row, int64_t word, int64_t quarter) {
+        const int64_t r = row + 4 * quarter;
+        weigh<Unit::kPairs>(t.score + r * kScoreStride, 4, word, t.scale_log2, shift + r, t.sum + r * 16,
+                            s.factor ? s.factor + r * kBlockKeys : nullptr);
       });
 }
 

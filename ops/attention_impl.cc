@@ -203,20 +203,23 @@ void key_addresses(const AttentionCall& call, const SourceView& source, int64_t 
   }
 }
 
-QueryTile query_tile(const QuerySet& set, int64_t group, int64_t begin) {
-  QueryTile tile;
-  tile.begin = begin;
-  tile.size = std::min(kTileQueries, group * set.count - begin);
-  tile.lowest = set.count;
-  for (int64_t i = 0; i < kTileQueries; ++i) {
-    const int64_t at = begin + std::min(i, tile.size - 1);  // columns of no query repeat the last one
-    const int64_t position = at % set.count;
-    tile.head[i] = at / set.count;
-    tile.position[i] = static_cast<int32_t>(position);
-    tile.lowest = std::min(tile.lowest, position);
-    tile.highest = std::max(tile.highest, position);
+void query_tiles(const QuerySet& set, int64_t group, QueryTile* tiles) {
+  int64_t head = 0, position = 0;
+  for (int64_t begin = 0; begin < group * set.count; begin += kTileQueries, ++tiles) {
+    tiles->begin = begin;
+    tiles->size = std::min(kTileQueries, group * set.count - begin);
+    tiles->lowest = set.count;
+    tiles->highest = 0;
+    for (int64_t i = 0; i < kTileQueries; ++i) {
+      tiles->head[i] = head;
+      tiles->position[i] = static_cast<int32_t>(position);
+      tiles->lowest = std::min(tiles->lowest, position);
+      tiles->highest = std::max(tiles->highest, position);
+      if (i + 1 >= tiles->size) continue;  // columns of no query repeat the last one
+      if (++position == set.count) position = 0, ++head;
+    }
+    if (++position == set.count) position = 0, ++head;
   }
-  return tile;
 }
 
 KeyRange visible_keys(const SourceView& source, int64_t b, int64_t low, int64_t high) {

@@ -102,7 +102,8 @@ struct QueryTile {
   int32_t position[kTileQueries];   // likewise
   int64_t head[kTileQueries];       // in the group
 };
-QueryTile query_tile(const QuerySet& set, int64_t group, int64_t begin);
+// All tiles of a set: ceil(group * count / 32) of them.
+void query_tiles(const QuerySet& set, int64_t group, QueryTile* tiles);
 
 // Keys [begin, end) of a source that some query at positions [low, high] (of the row) can see without regard
 // to the mask; `keep` keys at the front besides.

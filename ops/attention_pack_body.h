@@ -19,6 +19,10 @@ MNEME_INLINE void words_of_row(uint32_t* to, int64_t words, const T* row, int64_
   if (!row) return clear(to, words);
   if constexpr (kPairs) {
     static_assert(sizeof(T) == 2, "pairs are made of bf16");
+    if (width == 2 * words) {
+      for (int64_t i = 0; i < width; i += 2 * kLanes) store(to + i / 2, load<Vu>(row + i));
+      return;
+    }
     __builtin_memcpy(to, row, static_cast<size_t>(width) * 2);
     uint16_t* half = reinterpret_cast<uint16_t*>(to);
     for (int64_t i = width; i < 2 * words; ++i) half[i] = 0;
@@ -153,10 +157,18 @@ float dot(const void* a, const void* b, int64_t width, bool half) {
   return dot_of(static_cast<const float*>(a), static_cast<const float*>(b), width);
 }
 
+template <bool kPairs>
 void write_row(void* to, const float* from, float scale, int64_t width, bool half) {
   float* number_at = static_cast<float*>(to);
   uint16_t* half_at = static_cast<uint16_t*>(to);
   int64_t i = 0;
+#if defined(__AVX512BF16__)
+  if constexpr (kPairs) {
+    for (; half && i + 2 * kLanes <= width; i += 2 * kLanes) {
+      store(half_at + i, in_order(load<Vf>(from + i) * scale, load<Vf>(from + i + kLanes) * scale));
+    }
+  }
+#endif
   for (; i + kLanes <= width; i += kLanes) {
     const Vf v = load<Vf>(from + i) * scale;
     if (half) {

@@ -74,18 +74,38 @@ struct VectorUnit {
     }
   }
 
-  // C += A B, where prepare(i, w) makes words [w, w + 16) of A's rows [i, i + 16) just before they are read.
+  // C += A B, where prepare(i, w, quarter) makes words [w, w + 16) of A's rows i + 4 * quarter and the next
+  // three before they are read.
   template <class Prepare>
   static void product_of_prepared(float* c, int64_t ldc, const uint32_t* a, int64_t lda, const uint32_t* b,
                                   int64_t panel_words, int64_t m, int64_t n, int64_t words, Prepare prepare) {
     for (int64_t i = 0; i < m; i += 16) {
-      for (int64_t w = 0; w < words; w += 16) prepare(i, w);
+      for (int64_t x = 0; x < words / 4; ++x) prepare(i, x / 4 * 16, x % 4);
     }
     product<true>(c, ldc, a, lda, b, panel_words, m, n, words);
   }
 
-  static void begin() {}
-  static void end() {}
+  // C = A B and, behind it, C2 = A2 B2, all 32 x 32, for whoever calls all parts 0 to 15 in order: a unit
+  // beside the vectors does its work between what the caller does there.
+  class TwoProducts {
+   public:
+    TwoProducts(float* to, const uint32_t* a, const uint32_t* b, const uint32_t* a2, const uint32_t* b2,
+                int64_t words)
+        : to_(to), a_(a), b_(b), a2_(a2), b2_(b2), words_(words) {}
+    void part(int64_t i) const {
+      if (i != 0) return;
+      product<false>(to_, 32, a_, words_, b_, words_, 32, 32, words_);
+      product<false>(to_ + 32 * 32, 32, a2_, words_, b2_, words_, 32, 32, words_);
+    }
+
+   private:
+    float* const to_;
+    const uint32_t *const a_, *const b_, *const a2_, *const b2_;
+    const int64_t words_;
+  };
+
+  static void begin() { begin_numbers(); }
+  static void end() { end_numbers(); }
 };
 
 }  // namespace

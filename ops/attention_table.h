@@ -20,7 +20,7 @@ constexpr AttentionKernels attention_table() {
           direct_tile<Unit::kPairs>,
           backward_tile<Unit>,
           pack_turned<Unit::kPairs>,
-          write_row,
+          write_row<Unit::kPairs>,
           dot,
           turn,
           Unit::template product<true>,

@@ -33,7 +33,7 @@ MNEME_INLINE void store(T* p, V v) {
   __builtin_memcpy(p, &v, sizeof v);
 }
 
-MNEME_INLINE Vf splat(float x) { return Vf{} + x; }
+MNEME_INLINE Vf splat(float x) { return x - Vf{}; }  // + would turn -0 into 0, and cost an addition
 MNEME_INLINE Vf larger(Vf a, Vf b) {
 #if defined(__AVX512F__)
   return (Vf)_mm512_max_ps((__m512)a, (__m512)b);
@@ -62,21 +62,24 @@ MNEME_INLINE float number(uint16_t half) {
 MNEME_INLINE Vf numbers(const float* p) { return load<Vf>(p); }
 MNEME_INLINE Vf numbers(const uint16_t* p) { return (Vf)(__builtin_convertvector(load<Vh>(p), Vu) << 16); }
 
-// Pairs of bf16, the first number in the low half; rounded to nearest even, as at::BFloat16 does.
+// Numbers as bf16, rounded to nearest even, as at::BFloat16 does.
 MNEME_INLINE Vu halves(Vf x) {
   const Vu bits = (Vu)x;
   const Vu rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
   return (x == x) ? rounded : (Vu{} + 0x7fc0);
 }
-MNEME_INLINE Vu pairs(Vf low, Vf high) {
+
 #if defined(__AVX512BF16__)
-  const __m512i order = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7,
-                                         22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
-  return (Vu)_mm512_permutexvar_epi16(order, (__m512i)_mm512_cvtne2ps_pbh((__m512)high, (__m512)low));
-#else
-  return halves(low) | (halves(high) << 16);
-#endif
+// bf16 of 32 numbers in order.
+MNEME_INLINE Vu in_order(Vf first, Vf second) {
+  return (Vu)_mm512_cvtne2ps_pbh((__m512)second, (__m512)first);
 }
+// Pairs (low[i], high[i]); ties round up.
+MNEME_INLINE Vu pairs(Vf low, Vf high) {
+  const __m512i a = (__m512i)((Vu)low + 0x8000), b = (__m512i)((Vu)high + 0x8000);
+  return (Vu)_mm512_mask_alignr_epi8(b, 0x3333333333333333, a, a, 2);  // the low halves from a's high ones
+}
+#endif
 
 // The sum and the largest of the lanes.
 MNEME_INLINE float sum_lanes(Vf v) {
@@ -103,10 +106,25 @@ MNEME_INLINE float largest_lane(Vf v) {
 #endif
 }
 
-// 2^x for x <= 0 or a little more: exactly 1 at 0, exactly 0 below -126. Rough: to 1e-4, under the rounding
-// of bf16 weights; else to 1e-7.
+// 2^x for x <= 0 or a little more: exactly 1 at 0, 0 far below. Rough: to 1e-4, under the rounding of bf16
+// weights; else to 1e-7.
 template <bool kRough>
 MNEME_INLINE Vf exp2_of(Vf x) {
+#if defined(__AVX512F__)
+  // 2^r for the fraction r in [0, 1), then the whole part goes into the exponent.
+  const Vf r = (Vf)_mm512_reduce_ps((__m512)x, _MM_FROUND_TO_NEG_INF);
+  Vf p;
+  if constexpr (kRough) {
+    p = r * 0.07706721317f + 0.2276448046f;
+    p = p * r + 0.6951168285f;
+  } else {
+    p = r * 0.00186713223f + 0.009017025838f;
+    p = p * r + 0.05579991622f;
+    p = p * r + 0.2401644493f;
+    p = p * r + 0.6931513119f;
+  }
+  return (Vf)_mm512_scalef_ps((__m512)(p * r + 1.0f), (__m512)x);
+#else
   const float magic = 12582912.0f;  // 1.5 * 2^23: adding it leaves the nearest integer in the low bits
   const Vf shifted = x + magic;
   const Vf r = x - (shifted - magic);
@@ -120,10 +138,23 @@ MNEME_INLINE Vf exp2_of(Vf x) {
     p = p * r + 0.2402224207f;
     p = p * r + 0.6931469776f;
   }
-  p = p * r + 1.0f;
-  const Vi scaled = (Vi)p + ((Vi)shifted << 23);
+  const Vi scaled = (Vi)(p * r + 1.0f) + ((Vi)shifted << 23);
   return (x < -126.0f) ? Vf{} : (Vf)scaled;
+#endif
 }
+
+// Weights may become denormal, which costs a hundred times as much as any other number: they are made 0.
+#if defined(__x86_64__)
+thread_local uint32_t control_before;
+MNEME_INLINE void begin_numbers() {
+  control_before = _mm_getcsr();
+  _mm_setcsr(control_before | 0x8040);
+}
+MNEME_INLINE void end_numbers() { _mm_setcsr(control_before); }
+#else
+MNEME_INLINE void begin_numbers() {}
+MNEME_INLINE void end_numbers() {}
+#endif
 
 // Words [at, at + 16) of 16 rows, transposed.
 MNEME_INLINE void transpose16(uint32_t* to, int64_t to_stride, const uint32_t* const* rows, int64_t at) {
