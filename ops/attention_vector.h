@@ -79,6 +79,8 @@ MNEME_INLINE Vu pairs(Vf low, Vf high) {
   const __m512i a = (__m512i)((Vu)low + 0x8000), b = (__m512i)((Vu)high + 0x8000);
   return (Vu)_mm512_mask_alignr_epi8(b, 0x3333333333333333, a, a, 2);  // the low halves from a's high ones
 }
+#else
+MNEME_INLINE Vu pairs(Vf low, Vf high) { return halves(low) | (halves(high) << 16); }
 #endif
 
 // The sum and the largest of the lanes.

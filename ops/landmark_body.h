@@ -186,6 +186,7 @@ void fold(float* acc, const float* add, int64_t rows, const float* by) {
   }
 }
 
+template <bool kPairs>
 void store_lanes(const float* acc, int64_t width, const float* by, void* const* rows, bool half) {
   constexpr int64_t kColumns = 128;
   alignas(64) float turned[kRow * kColumns];
@@ -195,7 +196,7 @@ void store_lanes(const float* acc, int64_t width, const float* by, void* const* 
     for (int64_t lane = 0; lane < kRow; ++lane) {
       if (!rows[lane]) continue;
       char* to = static_cast<char*>(rows[lane]) + at * (half ? 2 : 4);
-      write_row(to, turned + lane * stride, by[lane], here, half);
+      write_row<kPairs>(to, turned + lane * stride, by[lane], here, half);
     }
   }
 }
@@ -352,7 +353,7 @@ constexpr Kernels table() {
           gates<kPairs>,
           scale_by,
           fold,
-          store_lanes,
+          store_lanes<kPairs>,
           dots,
           whole<kPairs>,
           collect_both<kPairs>,

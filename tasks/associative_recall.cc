@@ -34,16 +34,8 @@ class Maker {
 
   RecallDocument first() {
     put_all_first();
-    for (int64_t s = 1; s < t_.segments; ++s) {
-      // Questions lie in cells of equal width, each somewhere in its cell.
-      const int64_t cell = t_.segment / t_.queries;
-      for (int64_t q = 0; q < t_.queries; ++q) {
-        const int64_t at = s * t_.segment + q * cell + random_.between(0, cell - kAsked);
-        const size_t which = random_.below(static_cast<uint64_t>(t_.pairs));
-        d_.ids[static_cast<size_t>(at)] = kQuestion;
-        ask(which, at + 1, s);
-      }
-    }
+    question(0, 2 * t_.pairs, t_.rehearsals);
+    for (int64_t s = 1; s < t_.segments; ++s) question(s, 0, t_.queries);
     return std::move(d_);
   }
 
@@ -101,6 +93,17 @@ class Maker {
   }
 
  private:
+  // `count` questions behind the first `taken` tokens of a segment, each somewhere in a cell of equal width.
+  void question(int64_t segment, int64_t taken, int64_t count) {
+    if (count == 0) return;
+    const int64_t cell = (t_.segment - taken) / count;
+    for (int64_t q = 0; q < count; ++q) {
+      const int64_t at = segment * t_.segment + taken + q * cell + random_.between(0, cell - kAsked);
+      const size_t which = random_.below(static_cast<uint64_t>(t_.pairs));
+      d_.ids[static_cast<size_t>(at)] = kQuestion;
+      ask(which, at + 1, segment);
+    }
+  }
   int64_t filler() {
     const auto pick = static_cast<int64_t>(random_.below(static_cast<uint64_t>(RecallTask::kFillers) + 1));
     return pick == 0 ? int64_t{0} : kFirstKey + t_.keys + t_.values + pick - 1;
@@ -143,6 +146,8 @@ void check_task(const RecallTask& t) {
   }
   if (2 * t.pairs > t.segment) wrong("the pairs do not fit the first segment");
   if (t.queries < 1 || kAsked * t.queries > t.segment) wrong("the questions do not fit a segment");
+  if (t.rehearsals < 0 || 2 * t.pairs + kAsked * t.rehearsals > t.segment)
+    wrong("the pairs and rehearsals do not fit the first segment");
 }
 
 RecallDocument recall_document(const RecallTask& t, uint64_t seed, uint64_t index) {

@@ -28,6 +28,7 @@ struct RecallTask {
   int64_t keys = 16;                  // keys to choose from
   int64_t values = 16;                // values to choose from
   int64_t queries = 2;                // first: asked in every later segment
+  int64_t rehearsals = 0;             // first: asked in the first segment too, behind the pairs
   int64_t nearest = 1, farthest = 4;  // spread: segments between a pair and its question
   double power = 0.01;                // gaps: a gap g has weight g^(power - 1)
   void visit(OptionVisitor& v) {
@@ -38,6 +39,8 @@ struct RecallTask {
     v.field("keys", keys, "different keys");
     v.field("values", values, "different values");
     v.field("queries", queries, "first: questions in each later segment");
+    v.field("rehearsals", rehearsals,
+            "first: questions in the first segment too; they need no memory and teach the lookup");
     v.field("nearest", nearest, "spread: least number of segments between a pair and its question");
     v.field("farthest", farthest, "spread: greatest number of segments between them");
     v.field("power", power, "gaps: exponent of the power law of the distances");

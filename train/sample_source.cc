@@ -14,16 +14,17 @@ class RecallSource : public SampleSource {
  public:
   RecallSource(const RecallTask& task, uint64_t seed) : task_(task), seed_(seed) { check_task(task); }
   Sample train(uint64_t step, int64_t rows, int64_t segments) const override {
-    return documents(step * static_cast<uint64_t>(rows), rows, segments);
+    return documents(task_, step * static_cast<uint64_t>(rows), rows, segments);
   }
   Sample held_out(uint64_t index, int64_t rows, int64_t segments) const override {
-    return documents(kHeldOut + index * static_cast<uint64_t>(rows), rows, segments);
+    RecallTask task = task_;
+    task.rehearsals = 0;  // what needs no memory is not measured
+    return documents(task, kHeldOut + index * static_cast<uint64_t>(rows), rows, segments);
   }
   int64_t vocabulary() const override { return task_.vocabulary(); }
 
  private:
-  Sample documents(uint64_t first, int64_t rows, int64_t segments) const {
-    RecallTask task = task_;
+  Sample documents(RecallTask task, uint64_t first, int64_t rows, int64_t segments) const {
     task.segments = segments;
     Sample s{at::empty({rows, segments * task.segment}, at::kLong),
              at::empty({rows, segments * task.segment}, at::kLong)};
