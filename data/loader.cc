@@ -14,7 +14,7 @@ int64_t TokenBatch::labelled() const {
 
 Loader::Loader(const TokenSet& tokens, const LoaderOptions& options, uint64_t seed, int64_t rank,
                int64_t world)
-    : tokens_(tokens), options_(options), seed_(seed), rank_(rank), world_(world), local_(0) {
+    : tokens_(tokens), options_(options), seed_(seed), rank_(rank), local_(0) {
   const auto wrong = [](const std::string& what) { throw Error(Kind::usage, "data loader: " + what); };
   if (world < 1 || rank < 0 || rank >= world)
     wrong("rank " + std::to_string(rank) + " of " + std::to_string(world));

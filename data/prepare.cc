@@ -245,6 +245,10 @@ PrepareReport prepare_data(const PrepareOptions& options, const Tokenizer* token
   return Preparation(options, tokenizer).run();
 }
 
+bool is_prepared(const std::string& path) {
+  return is_folder(path) ? file_exists(join_path(path, kManifest)) : path.ends_with(".tokens");
+}
+
 std::vector<std::string> prepared_shards(const std::string& path) {
   if (!is_folder(path)) return {path};
   const std::string manifest_path = join_path(path, kManifest);

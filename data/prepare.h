@@ -33,6 +33,8 @@ struct PrepareReport {
 // `tokenizer` may be null if all inputs are token files.
 PrepareReport prepare_data(const PrepareOptions& options, const Tokenizer* tokenizer);
 
+// Whether it is a prepared folder or a shard, by its looks.
+bool is_prepared(const std::string& path);
 // The shards of a prepared folder, or the path itself if it is a shard. A folder whose preparation did not
 // end is an Error{input}.
 std::vector<std::string> prepared_shards(const std::string& path);

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::string_view kFilling =
     "The grass is green. The sky is blue. The sun is yellow. Here we go. There and back again.";
-constexpr size_t kRepeats = 2000;
+constexpr int64_t kMost = int64_t{1} << 31;
 
 // The first characters of the filling repeated, with one blank between two copies.
 std::string filling_of(int64_t characters) {
@@ -33,7 +33,6 @@ const std::vector<int64_t>& passkey_lengths() {
 }
 
 std::string passkey_prompt(int64_t filling, int64_t before, int64_t key) {
-  constexpr auto kMost = static_cast<int64_t>((kFilling.size() + 1) * kRepeats - 1);
   if (filling < 0 || before < 0 || before > filling || filling > kMost) {
     throw Error(
         Kind::usage,

@@ -18,7 +18,8 @@ struct PasskeyExample {
 // Characters of filling text that the published test went through, with 50 prompts each.
 const std::vector<int64_t>& passkey_lengths();
 
-// `before` of the `filling` characters stand before the line with the key. At most 176 kB of filling exist.
+// `before` of the `filling` characters stand before the line with the key. The published text ends after
+// 179999 characters of filling; here it goes on.
 std::string passkey_prompt(int64_t filling, int64_t before, int64_t key);
 // Place and key (1 to 50000) drawn; the same for the same seed and index.
 PasskeyExample passkey_example(int64_t filling, uint64_t seed, uint64_t index);

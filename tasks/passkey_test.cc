@@ -34,8 +34,8 @@ TEST(Passkey, TheFillingRepeatsWithOneBlank) {
   EXPECT_NE(prompt.find("There and back again. The grass"), std::string::npos);
   EXPECT_NE(prompt.find("\nThe pass key is 7. Remember it. 7 is the pass key.\n"), std::string::npos);
   EXPECT_TRUE(prompt.ends_with("\nWhat is the pass key? The pass key is"));
-  EXPECT_EQ(passkey_prompt(179999, 5, 1).size(), passkey_prompt(0, 0, 1).size() + 179999);
-  EXPECT_THROW(passkey_prompt(180000, 0, 1), Error);
+  EXPECT_EQ(passkey_prompt(500000, 5, 1).size(), passkey_prompt(0, 0, 1).size() + 500000);
+  EXPECT_THROW(passkey_prompt(int64_t{1} << 40, 0, 1), Error);
   EXPECT_THROW(passkey_prompt(10, 11, 1), Error);
 }
 
