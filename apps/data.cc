@@ -242,9 +242,7 @@ class Inspection {
 
   int run() {
     for (const std::string& input : o_.input) {
-      const bool prepared =
-          is_folder(input) ? file_exists(join_path(input, "prepare.json")) : input.ends_with(".tokens");
-      if (prepared) {
+      if (is_prepared(input)) {
         shards(input);
       } else {
         sources(input);

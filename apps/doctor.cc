@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "apps/versions.h"
 #include "base/format.h"
 #include "base/json.h"
 #include "base/log.h"
@@ -69,19 +70,6 @@ std::vector<std::string> cpu_features() {
     break;
   }
   return found;
-}
-
-json versions() {
-  return {{"mneme", MNEME_VERSION},
-          {"libtorch", torch_version()},
-          {"onednn", onednn_version()},
-          {"compiler", std::string(
-#if defined(__clang__)
-                           "clang "
-#elif defined(__GNUC__)
-                           "gcc "
-#endif
-                           __VERSION__)}};
 }
 
 json machine(int threads) {

@@ -21,16 +21,18 @@ at::ScalarType choose_dtype(const std::string& path, const std::string& wanted) 
 }  // namespace
 
 Loaded load_for_inference(const std::string& path, const std::string& tokenizer, const CommonOptions& common,
-                          const MemoryOptions& memory) {
+                          const MemoryOptions& memory, bool with_tokenizer) {
   ModelLoad load;
   load.device = common.device == "auto" ? at::Device(at::kCPU) : parse_device(common.device);
   load.weights = load.activations = choose_dtype(path, common.dtype);
   load.seed = static_cast<uint64_t>(common.seed);
   if (memory.method != "none") load.memory = memory;
-  Loaded out{load_model(path, load), load_tokenizer(tokenizer.empty() ? path : tokenizer), {}};
+  Loaded out{load_model(path, load), nullptr, {}};
+  if (with_tokenizer || !tokenizer.empty())
+    out.tokenizer = load_tokenizer(tokenizer.empty() ? path : tokenizer);
   if (load.activations == at::kBFloat16 && load.device.is_cpu()) out.model.decoder->pack();
   out.end_ids = out.model.decoder->config().eos;
-  if (out.end_ids.empty() && out.tokenizer->special().eos >= 0)
+  if (out.end_ids.empty() && out.tokenizer && out.tokenizer->special().eos >= 0)
     out.end_ids.push_back(out.tokenizer->special().eos);
   log_info("model", "{}: {}, memory {}, {}", path, out.model.decoder->config().architecture,
            out.model.options.method, dtype_name(load.activations));

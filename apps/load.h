@@ -19,8 +19,9 @@ struct Loaded {
 };
 
 // --dtype auto is bf16 where the checkpoint is 16-bit and the processor multiplies bf16, else fp32. `memory`
-// overrides the folder's when its method is not "none".
+// overrides the folder's when its method is not "none". The tokenizer is the model's where none is named;
+// without `with_tokenizer` there is only one that is named.
 Loaded load_for_inference(const std::string& path, const std::string& tokenizer, const CommonOptions& common,
-                          const MemoryOptions& memory);
+                          const MemoryOptions& memory, bool with_tokenizer = true);
 
 }  // namespace mneme

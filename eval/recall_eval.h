@@ -2,28 +2,17 @@
 // the documents of a batch, and taken from other documents altogether.
 #pragma once
 
-#include <string>
 #include <vector>
 
-#include "memory/model.h"
+#include "eval/intervals.h"
+#include "eval/memory_use.h"
 #include "tasks/associative_recall.h"
 
 namespace mneme {
 
-enum class MemoryUse { on, off, shuffled, foreign };
-std::string memory_use_name(MemoryUse use);
-
-struct Accuracy {
-  int64_t right = 0, asked = 0;
-  double value() const { return asked ? static_cast<double>(right) / static_cast<double>(asked) : 0; }
-  // Wilson's interval at 95%.
-  double low() const;
-  double high() const;
-};
-
 struct RecallResult {
   Accuracy all;
-  std::vector<Accuracy> by_distance;  // segments between the pairs and the question: 1, 2, ...
+  std::vector<Accuracy> by_distance;  // segments between the pair and the question: 0, 1, ...
 };
 
 // `documents` documents of the task, in batches of `rows`, none of which a training with another seed has

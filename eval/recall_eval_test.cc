@@ -26,10 +26,21 @@ TEST(RecallEval, AnUntrainedModelIsAtChanceAndCountsEveryQuestion) {
   EXPECT_THROW(evaluate_recall(model, task, MemoryUse::on, 4, 1, 5), Error);
 }
 
-TEST(RecallEval, WilsonsIntervalHoldsTheShare) {
-  const Accuracy a{90, 100};
-  EXPECT_NEAR(a.low(), 0.8256, 1e-3);
-  EXPECT_NEAR(a.high(), 0.9448, 1e-3);
+TEST(RecallEval, SpreadPairsAreCountedByTheirDistance) {
+  RecallTask task;
+  task.layout = "spread";
+  task.segment = 24;
+  task.segments = 5;
+  task.nearest = 0;
+  task.farthest = 3;
+  MemoryOptions memory;
+  memory.method = "rmt";
+  memory.rmt = {24, 2};
+  const Model model = fresh_model("configs/models/recall-llama.json", memory, 1);
+  const RecallResult r = evaluate_recall(model, task, MemoryUse::on, 20, 10, 5);
+  EXPECT_EQ(r.all.asked, 20 * task.pairs);
+  for (size_t d = 0; d < 4; ++d) EXPECT_GT(r.by_distance[d].asked, 0) << d;
+  EXPECT_EQ(r.by_distance[4].asked, 0);
 }
 
 }  // namespace

@@ -1,0 +1,10 @@
+// What was computed with: a part of every report that is to be compared with another.
+#pragma once
+
+#include <nlohmann/json.hpp>
+
+namespace mneme {
+
+nlohmann::json versions();  // of mneme, libtorch, oneDNN and the compiler
+
+}  // namespace mneme
