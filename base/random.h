@@ -29,6 +29,7 @@ enum class Draw : uint16_t {
   segment_length,  // random cuts of training texts
   noise,
   dropout_gate,  // of the gates of landmark attention
+  landmark,      // where a training text begins in its block, gaps of positions, controlled landmarks
 };
 
 // Coordinates of a draw. `row` is the row of the global batch, so that ranks agree; `position` counts

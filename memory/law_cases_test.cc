@@ -1,5 +1,7 @@
 #include "memory/law_cases.h"
 
+#include <functional>
+
 #include "base/random.h"
 #include "model/architectures.h"
 
@@ -34,6 +36,10 @@ MemoryOptions small(const std::string& method) {
   o.hmt.sensory = 3;
   o.hmt.recall_width = 6;
   o.hmt.memories = 4;
+  o.landmark.block = 4;
+  o.landmark.segment = 27;  // no multiple of the block: windows begin inside one
+  o.landmark.retrieve = 2;
+  o.landmark.blocks = 5;
   return o;
 }
 
@@ -57,6 +63,18 @@ std::vector<LawCase> law_cases() {
   LawCase dynamic{"hmt-dynamic/llama", small("hmt"), true};
   dynamic.options.hmt.reading = "dynamic";
   cases.push_back(dynamic);
+  const auto landmark = [&](const char* name, const std::function<void(LandmarkMemoryOptions&)>& change) {
+    LawCase c{name, small("landmark"), true};
+    c.options.landmark.segment = 9;
+    change(c.options.landmark);
+    cases.push_back(c);
+  };
+  landmark("landmark-short/llama", [](LandmarkMemoryOptions& o) { o.blocks = 0; });
+  landmark("landmark-heads/llama", [](LandmarkMemoryOptions& o) { o.select = "max_over_heads"; });
+  landmark("landmark-tokens/llama", [](LandmarkMemoryOptions& o) { o.select = "max_over_tokens"; });
+  landmark("landmark-miss/llama", [](LandmarkMemoryOptions& o) { o.miss = true; });
+  landmark("landmark-predicts/llama", [](LandmarkMemoryOptions& o) { o.landmark_predicts = true; });
+  landmark("landmark-alone/llama", [](LandmarkMemoryOptions& o) { o.retrieve = 0; });
   return cases;
 }
 

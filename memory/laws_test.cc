@@ -250,6 +250,11 @@ TEST_P(Laws, Gradient) {
   std::vector<std::pair<std::string, Tensor>> leaves;
   for (const Parameter& p : model_.parameters())
     leaves.emplace_back(p.name, p.value().set_requires_grad(true));
+  const MemoryOptions& o = GetParam().options;
+  if (o.method == "landmark" && o.landmark.segment < ids.size(1)) {  // declared: none crosses a window's end
+    EXPECT_THROW(loss(), Error);
+    return;
+  }
   loss().backward();
   const bool constants = GetParam().options.method == "xl" || GetParam().options.method == "memorizing";
   for (auto& [name, t] : leaves) {

@@ -85,6 +85,42 @@ struct HmtOptions {
   }
 };
 
+struct LandmarkMemoryOptions {
+  int64_t block = 50, segment = 250, retrieve = 4, blocks = 16384, id = -1, jump = 0;
+  double tie_eps = 1e-5, group_dropout = 0, miss_controlled = 0, miss_cutoff = 0;
+  bool random_phase = true, landmark_predicts = false, miss = false, parity_offbyone = false;
+  std::string select = "token_and_head", softmax = "grouped";
+  void visit(OptionVisitor& v) {
+    v.field("block", block, "text tokens of a block, which a landmark closes; 0: no landmarks, no memory");
+    v.field("segment", segment,
+            "text tokens of a window, which reads the blocks that were closed before it; training reads a "
+            "whole text in one window");
+    v.field("retrieve", retrieve, "blocks that each query reads");
+    v.field("blocks", blocks, "blocks that are kept, the oldest go first; 0: all");
+    v.field("id", id, "the landmark's token in the vocabulary; -1: a vector of its own");
+    v.choice(
+        "select", select, {"token_and_head", "max_over_heads", "max_over_tokens"},
+        "who chooses blocks: each query head, all heads of a token together, or each head for all tokens "
+        "of a call together (looks ahead)");
+    v.choice("softmax", softmax, {"grouped", "plain", "without_landmark"},
+             "plain: landmarks are ordinary keys; without_landmark: nobody sees them; both only with "
+             "retrieve 0");
+    v.field("landmark_predicts", landmark_predicts,
+            "the token behind a block is predicted by the landmark, not by the block's last token");
+    v.field("random_phase", random_phase, "training texts begin at a random place in a block");
+    v.field("jump", jump, "training: landmarks are followed by a random gap of less than so many positions");
+    v.field("group_dropout", group_dropout, "training: dropout of what each earlier block wins");
+    v.field("miss", miss,
+            "a learned context-miss token competes with the window; retrieved blocks share what it wins");
+    v.field("miss_controlled", miss_controlled,
+            "training: probability that a landmark in the window shares it too");
+    v.field("miss_cutoff", miss_cutoff, "below this share for the context-miss token blocks are not read");
+    v.field("tie_eps", tie_eps, "scores of blocks closer than this are equal, and the most recent wins");
+    v.field("parity_offbyone", parity_offbyone,
+            "the original's positions when as many blocks as are retrieved were ever closed");
+  }
+};
+
 struct MemoryOptions {
   std::string method = "none";
   SegmentsOptions segments;
@@ -94,9 +130,11 @@ struct MemoryOptions {
   MemorizingOptions memorizing;
   RmtOptions rmt;
   HmtOptions hmt;
+  LandmarkMemoryOptions landmark;
 
   void visit(OptionVisitor& v) {
-    v.choice("method", method, {"none", "segments", "window", "sink", "xl", "memorizing", "rmt", "hmt"},
+    v.choice("method", method,
+             {"none", "segments", "window", "sink", "xl", "memorizing", "rmt", "hmt", "landmark"},
              "how the model remembers");
     v.section("segments", segments, "independent segments");
     v.section("window", window, "sliding window");
@@ -105,6 +143,7 @@ struct MemoryOptions {
     v.section("memorizing", memorizing, "nearest neighbours among past keys and values, with a learned gate");
     v.section("rmt", rmt, "recurrent memory tokens");
     v.section("hmt", hmt, "hierarchical memory: sensory tokens, segment memories, recall");
+    v.section("landmark", landmark, "blocks of text that landmarks stand for, and their retrieval");
   }
 };
 

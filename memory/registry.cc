@@ -3,6 +3,7 @@
 #include "base/error.h"
 #include "memory/baselines.h"
 #include "memory/hmt.h"
+#include "memory/landmark.h"
 #include "memory/memorizing.h"
 #include "memory/rmt.h"
 
@@ -94,6 +95,15 @@ const std::vector<MethodRow> kRows = {
        return o;
      },
      [](const MemoryOptions& o) { return as_segments(o.hmt.segment); }},
+    {"landmark", "blocks of text behind landmarks, retrieved by each query",
+     [](const Decoder& d, const MemoryOptions& o) -> std::unique_ptr<Memory> {
+       return std::make_unique<Landmark>(d, o.landmark);
+     },
+     [](MemoryOptions o) {
+       o.landmark.block = 0;
+       return o;
+     },
+     [](const MemoryOptions& o) { return as_segments(o.landmark.segment); }},
 };
 
 }  // namespace

@@ -57,8 +57,8 @@ struct LandmarkOptions {
   std::optional<double> miss_cutoff;
 };
 
-// q [B, T, H, K] -> [B, T, H, K]. `lse` receives the log of the outer sum, float [B, H, T], without gradient;
-// a row that sees nothing has -inf.
+// q [B, T, H, K] -> [B, T, H, K]. `lse` receives the log of the outer sum, [B, H, T], fp32 (fp64 for
+// fp64), without gradient; a row that sees nothing has -inf.
 Tensor landmark_attention(const Tensor& q, const LandmarkKeys& keys, const LandmarkOptions& options = {},
                           Tensor* lse = nullptr);
 

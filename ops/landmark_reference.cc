@@ -201,7 +201,7 @@ Tensor landmark_weights_reference(const Tensor& q, const LandmarkKeys& keys, con
   Tensor scores = queries.matmul(k.transpose(2, 3)).to(type) * scale;  // [B, H, T, S]
   auto heads = [](const Tensor& set) { return set.unsqueeze(1); };     // over [B, H, T, S]
   auto save_lse = [&](const Softmax& s) {
-    if (lse) *lse = (s.max + s.sum.log()).squeeze(-1).detach().to(at::kFloat);
+    if (lse) *lse = (s.max + s.sum.log()).squeeze(-1).detach();  // fp32, of fp64 fp64
   };
 
   if (options.softmax != LandmarkSoftmax::grouped) {

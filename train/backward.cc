@@ -56,7 +56,7 @@ State leaves_of(const State& state) {
 
 int64_t training_segment(const Model& model, int64_t text) {
   const State fresh = model.initial(1);
-  return std::min(model.memory->room(fresh.rows[0]), text);
+  return std::min(model.memory->training_room(fresh.rows[0]), text);
 }
 
 StepResult unrolled_backward(const Model& model, const Sample& sample, int64_t segment,

@@ -1,0 +1,108 @@
+#include "memory/landmark_slots.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+
+namespace mneme {
+namespace {
+
+int64_t number(const Row& row, const char* name) {
+  const auto found = row.numbers.find(name);
+  return found == row.numbers.end() ? 0 : found->second;
+}
+
+int64_t kept_blocks(const Row& row, int64_t width) {
+  const auto blocks = row.caches.find("blocks");
+  return blocks == row.caches.end() ? 0 : blocks->second.size() / width;
+}
+
+void check_continues(const Row& row) {
+  if (number(row, "trained")) {
+    throw Error(Kind::usage, "landmark: this text was read in training, which keeps nothing of it",
+                "training reads a text in one call; give the whole text at once");
+  }
+  if (row.working.requires_grad()) {
+    throw Error(Kind::usage, "landmark: no gradient crosses the end of a window",
+                "train on texts of one window, or read without gradients");
+  }
+  if (!row.hidden.empty() || number(row, "missing")) {
+    throw Error(Kind::usage, "landmark: a text with padding, or that began inside a block, has one window");
+  }
+}
+
+}  // namespace
+
+LandmarkSlots::LandmarkSlots(const LandmarkMemoryOptions& o, const Row& row)
+    : width_(o.block + 1),
+      lead_(o.miss ? 1 : 0),
+      missing_(number(row, "missing")),
+      closed_(number(row, "closed")),
+      kept_(kept_blocks(row, width_)),
+      read_(std::min(o.retrieve, kept_)),
+      retrieve_(o.retrieve),
+      parity_(o.parity_offbyone) {}
+
+int64_t LandmarkSlots::base() const { return std::min(closed_, (parity_ ? retrieve_ : read_) + 1) * width_; }
+
+Tensor turned(const Decoder& decoder, const Tensor& x, const std::vector<int64_t>& by) {
+  if (decoder.config().position != PositionKind::rotary) return x;
+  const Tensor positions = at::tensor(by, at::kLong).unsqueeze(1).expand({x.size(0), x.size(1)}).contiguous();
+  return rotate(x, decoder.rotary().at(positions, x.options()));
+}
+
+void keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row) {
+  if (number(row, "trained") || !row.working.empty()) check_continues(row);
+  const LandmarkSlots before(options, row);
+  const int64_t lead = before.lead(), width = before.width(), size = row.working.size() - lead;
+  const int64_t count = size / width, tail = size % width;
+  if (row.working.empty() || count == 0) return;
+  const at::NoGradGuard no_grad;
+  const int64_t layers = row.working.layers();
+  // Only the last of them, should there be more than are ever kept.
+  const int64_t most = options.blocks > 0 ? std::min(count, options.blocks) : count, skip = count - most;
+  std::vector<Tensor> pages, marks;  // [2, L, G, f + 1, K] a block; [G, n, K] a layer
+  std::vector<int64_t> back;
+  for (int64_t b = skip; b < count; ++b) back.push_back(-(before.base() + b * width));
+  std::vector<std::pair<Tensor, Tensor>> slots;
+  for (int64_t l = 0; l < layers; ++l) {
+    slots.push_back(row.working.dense(l));
+    const auto& [k, v] = slots.back();
+    const std::vector<int64_t> shape = {most, width, k.size(1), k.size(2)};
+    const int64_t first = lead + skip * width;
+    const Tensor keys = turned(decoder, k.narrow(0, first, most * width).reshape(shape), back);
+    const Tensor values = v.narrow(0, first, most * width).reshape(shape);
+    for (int64_t b = 0; b < most; ++b) {
+      if (l == 0) pages.push_back(at::empty({2, layers, k.size(1), width, k.size(2)}, k.options()));
+      pages[static_cast<size_t>(b)][0][l].copy_(keys[b].transpose(0, 1));
+      pages[static_cast<size_t>(b)][1][l].copy_(values[b].transpose(0, 1));
+    }
+    marks.push_back(keys.select(1, width - 1).transpose(0, 1));
+  }
+  KvCache& blocks = row.caches.try_emplace("blocks", width).first->second;
+  for (const Tensor& page : pages) blocks.push_page(page[0].unbind(), page[1].unbind());
+  Tensor landmarks = at::stack(marks);  // [L, G, n, K]
+  if (row.tensors.count("landmarks")) landmarks = at::cat({row.tensors["landmarks"], landmarks}, 2);
+  const int64_t surplus = options.blocks > 0 ? landmarks.size(2) - options.blocks : 0;
+  if (surplus > 0) {
+    blocks.drop_front(surplus * width);
+    landmarks = landmarks.narrow(2, surplus, options.blocks).contiguous();
+  }
+  row.tensors["landmarks"] = landmarks;
+  row.numbers["closed"] = before.closed() + count;
+
+  const int64_t by = LandmarkSlots(options, row).base() - (before.base() + count * width);
+  row.working.clear();
+  const KvCache::Shape shape{layers, slots[0].first.size(1), slots[0].first.size(2),
+                             slots[0].first.options()};
+  row.working.reserve(lead + tail, shape);
+  for (int64_t l = 0; l < layers && lead + tail > 0; ++l) {
+    const auto& [k, v] = slots[static_cast<size_t>(l)];
+    const auto rest = [&](const Tensor& t) { return t.narrow(0, t.size(0) - tail, tail); };
+    const Tensor moved = tail ? turned(decoder, rest(k).unsqueeze(0), {by})[0] : rest(k);
+    row.working.write(l, at::cat({k.narrow(0, 0, lead), moved}), at::cat({v.narrow(0, 0, lead), rest(v)}));
+  }
+  row.working.commit();
+}
+
+}  // namespace mneme
