@@ -19,6 +19,7 @@
 
 namespace mneme {
 
+extern const Command kConvertCommand;
 extern const Command kDataCommand;
 extern const Command kDetokenizeCommand;
 extern const Command kDoctorCommand;
@@ -30,29 +31,60 @@ extern const Command kTokenizeCommand;
 extern const Command kTrainCommand;
 extern const Command kVerifyCommand;
 
+struct CommandGroup {
+  const char* title;
+  std::vector<const Command*> commands;
+};
+
 // In the order of --help. A command stands here when it works.
-const std::vector<const Command*>& commands() {
-  static const std::vector<const Command*> table = {
-      &kTrainCommand,    &kEvalCommand,       &kGenerateCommand, &kInspectCommand, &kDataCommand,
-      &kTokenizeCommand, &kDetokenizeCommand, &kTemplateCommand, &kVerifyCommand,  &kDoctorCommand};
+const std::vector<CommandGroup>& command_groups() {
+  // clang-format off
+  static const std::vector<CommandGroup> table = {
+    {"run a model", {
+      &kGenerateCommand,
+    }},
+    {"train and measure", {
+      &kDataCommand,
+      &kTrainCommand,
+      &kEvalCommand,
+    }},
+    {"files of models", {
+      &kInspectCommand,
+      &kConvertCommand,
+    }},
+    {"texts", {
+      &kTokenizeCommand,
+      &kDetokenizeCommand,
+      &kTemplateCommand,
+    }},
+    {"this program", {
+      &kVerifyCommand,
+      &kDoctorCommand,
+    }},
+  };
+  // clang-format on
   return table;
 }
 
 namespace {
 
 const Command* find_command(std::string_view name) {
-  for (const Command* c : commands()) {
-    if (c->name == name) return c;
+  for (const CommandGroup& group : command_groups()) {
+    for (const Command* c : group.commands) {
+      if (c->name == name) return c;
+    }
   }
   return nullptr;
 }
 
 void print_overview() {
-  std::printf(
-      "mneme %s: language models with a long-term memory\n\nusage: mneme COMMAND [options]\n\ncommands:\n",
-      MNEME_VERSION);
-  for (const Command* c : commands()) {
-    std::printf("  %-12s%s\n", std::string(c->name).c_str(), std::string(c->summary).c_str());
+  std::printf("mneme %s: language models with a long-term memory\n\nusage: mneme COMMAND [options]\n",
+              MNEME_VERSION);
+  for (const CommandGroup& group : command_groups()) {
+    std::printf("\n%s:\n", group.title);
+    for (const Command* c : group.commands) {
+      std::printf("  %-12s%s\n", std::string(c->name).c_str(), std::string(c->summary).c_str());
+    }
   }
   std::printf(
       "\nmneme COMMAND --help explains one and shows an example; mneme --version prints the version.\n"
@@ -66,10 +98,12 @@ int print_manual() {
       "# Commands\n\nWritten by `mneme help --markdown`. A flag's key names it in the TOML file of "
       "`--config`, where a\n"
       "dot is a section; flags override the file, and `--dump-config` prints all as TOML.\n\n");
-  for (const Command* c : commands()) {
-    const std::string name(c->name);
-    const char* argv[] = {name.c_str(), "--help=markdown"};
-    if (const int code = c->run(2, argv); code != 0) return code;
+  for (const CommandGroup& group : command_groups()) {
+    for (const Command* c : group.commands) {
+      const std::string name(c->name);
+      const char* argv[] = {name.c_str(), "--help=markdown"};
+      if (const int code = c->run(2, argv); code != 0) return code;
+    }
   }
   return 0;
 }
@@ -77,7 +111,9 @@ int print_manual() {
 const Command& command_named(const std::string& name) {
   if (const Command* c = find_command(name)) return *c;
   std::vector<std::string> names = {"help"};
-  for (const Command* c : commands()) names.emplace_back(c->name);
+  for (const CommandGroup& group : command_groups()) {
+    for (const Command* c : group.commands) names.emplace_back(c->name);
+  }
   throw Error(Kind::usage, "unknown command '" + name + "'",
               "the nearest is " + nearest(name, names) + "; 'mneme --help' lists all");
 }

@@ -121,6 +121,28 @@ class GgufReader final : public TensorReader {
   at::ScalarType quantised_as_;
 };
 
+class LazyReader final : public TensorReader {
+ public:
+  LazyReader(std::vector<LazyTensor> tensors, std::string format) : format_(std::move(format)) {
+    for (LazyTensor& t : tensors) {
+      names_.push_back(t.name);
+      const std::string name = t.name;
+      tensors_.insert_or_assign(name, std::move(t));
+    }
+  }
+  std::vector<std::string> names() const override { return names_; }
+  Info info(const std::string& name) const override {
+    return {tensors_.at(name).dtype, tensors_.at(name).shape};
+  }
+  Tensor tensor(const std::string& name) const override { return load_as_promised(tensors_.at(name)); }
+  const char* format() const override { return format_.c_str(); }
+
+ private:
+  std::map<std::string, LazyTensor> tensors_;
+  std::vector<std::string> names_;
+  std::string format_;
+};
+
 std::shared_ptr<const TensorReader> open_file(const std::string& path, const WeightOptions& options) {
   Blob blob = map_file(path);
   if (GgufFile::looks_like(blob)) {
@@ -204,6 +226,11 @@ WeightSource::WeightSource(std::vector<std::shared_ptr<const TensorReader>> read
   for (const auto& reader : readers) {
     for (const std::string& name : reader->names()) add(name, Entry{reader, name});
   }
+}
+
+WeightSource WeightSource::of(std::vector<LazyTensor> tensors, std::string where, std::string format) {
+  return WeightSource({std::make_shared<LazyReader>(std::move(tensors), std::move(format))},
+                      std::move(where));
 }
 
 void WeightSource::add(const std::string& name, Entry entry) {

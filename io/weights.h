@@ -46,6 +46,8 @@ class WeightSource {
 
   static WeightSource open(const std::string& path, const WeightOptions& options = {});
   WeightSource(std::vector<std::shared_ptr<const TensorReader>> readers, std::string where);
+  // Tensors made on the way (renamed, converted, merged); `format` is what format() will say.
+  static WeightSource of(std::vector<LazyTensor> tensors, std::string where, std::string format);
 
   const std::vector<std::string>& names() const { return names_; }  // in the order of the files
   bool contains(const std::string& name) const { return entries_.count(name) != 0; }

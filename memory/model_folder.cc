@@ -10,20 +10,6 @@ namespace {
 
 constexpr const char* kFormat = "mneme-model-1";
 
-// Published GPT-2 folders leave the root of the names out.
-Naming backbone_naming(const ModelConfig& config, const TensorSource& source) {
-  const std::string root = NameMap(config).root();
-  bool rooted = false;
-  for (const std::string& n : source.names) rooted = rooted || n.rfind(root, 0) == 0;
-  const Naming plain = file_naming(config);
-  if (rooted) return plain;
-  return [plain, root](const Parameter& p) {
-    FileName f = plain(p);
-    if (f.name.rfind(root, 0) == 0) f.name = f.name.substr(root.size());
-    return f;
-  };
-}
-
 }  // namespace
 
 MemoryOptions stored_memory(const HfFolder& folder) {
@@ -35,6 +21,10 @@ MemoryOptions stored_memory(const HfFolder& folder) {
   if (reader.string("format") != kFormat) reader.fail("format", std::string("'") + kFormat + "'");
   options_from_json(reader.at("memory"), path, OptionTable(options));
   return options;
+}
+
+nlohmann::json memory_json(const MemoryOptions& options) {
+  return {{"format", kFormat}, {"memory", options_json(options)}};
 }
 
 Model load_model(const std::string& path, const ModelLoad& load) {
@@ -50,7 +40,7 @@ Model load_model(const std::string& path, const ModelLoad& load) {
   rules.ignorable = [&](const std::string& n) {
     return names.ignorable(n) || (config.tied_head && n == "lm_head.weight");
   };
-  load_parameters(m.decoder->parameters(), backbone_naming(config, source), source, rules);
+  load_parameters(m.decoder->parameters(), stored_naming(config, source.names), source, rules);
   m.decoder->to(load.device, load.weights, load.activations);
   m.memory = make_memory(*m.decoder, m.options);
   m.memory->initialise(load.seed);
@@ -82,7 +72,7 @@ void save_model(const Model& model, const std::string& path, const std::string& 
   const Naming naming = file_naming(model.decoder->config());
   write_safetensors(folder.file("model.safetensors"), export_parameters(model.decoder->parameters(), naming),
                     {{"format", "pt"}});
-  folder.json("mneme.json", {{"format", kFormat}, {"memory", options_json(model.options)}});
+  folder.json("mneme.json", memory_json(model.options));
   if (!model.memory->parameters().empty()) {
     write_safetensors(folder.file("memory.safetensors"),
                       export_parameters(model.memory->parameters(), naming));

@@ -3,6 +3,7 @@
 // method adds).
 #pragma once
 
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
@@ -22,6 +23,7 @@ Model load_model(const std::string& folder, const ModelLoad& load);
 Model fresh_model(const std::string& config_path, const MemoryOptions& memory, uint64_t seed);
 // What mneme.json says; method "none" without it.
 MemoryOptions stored_memory(const HfFolder& folder);
+nlohmann::json memory_json(const MemoryOptions& options);  // what it says of these options
 // Atomic: the folder appears whole, in place of an older one. Tokenizer files are copied from
 // `tokenizer_from`, if given.
 void save_model(const Model& model, const std::string& folder, const std::string& tokenizer_from = {});

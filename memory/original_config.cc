@@ -71,4 +71,38 @@ MemoryOptions from_original_config(const Json& memory) {
   return o;
 }
 
+Json to_original_config(const MemoryOptions& o, std::vector<std::string>& lost) {
+  Json out = {{"method", o.method}};
+  if (o.method == "rmt") {
+    out["num_mem_tokens"] = o.rmt.memory_tokens;
+    out["segment_size"] = o.rmt.segment;
+    out["input_size"] = o.rmt.segment + 2 * o.rmt.memory_tokens;
+  } else if (o.method == "hmt") {
+    const HmtOptions& h = o.hmt;
+    const int64_t memory = h.mode == "baseline" ? 0 : 1;
+    out["mode"] = h.mode == "stage1"     ? "hmt_stage_1"
+                  : h.mode == "rmt"      ? "rmt_only"
+                  : h.mode == "baseline" ? "baseline_only"
+                                         : h.mode;
+    out["num_mem_tokens"] = memory;
+    out["num_sensory"] = h.sensory;
+    out["block_size"] = h.segment;
+    out["segment_length"] = h.segment + 2 * memory + h.sensory;
+    out["sum_fraction"] = h.summary;
+    out["mem_recall_hidden_dim"] = h.recall_width;
+    out["mem_recall_context"] = h.memories;
+    out["recall_dtype"] = h.recall_dtype == "fp32" ? "float32" : "bfloat16";
+  } else {
+    throw Error(Kind::usage, "the method '" + o.method + "' has no original form",
+                "it is known of rmt and hmt");
+  }
+  const Json ours = options_json(o).at(o.method),
+             theirs = options_json(from_original_config(out)).at(o.method);
+  for (const auto& [key, value] : ours.items()) {
+    if (theirs.at(key) != value)
+      lost.push_back(key + " " + value.dump() + " becomes " + theirs.at(key).dump());
+  }
+  return out;
+}
+
 }  // namespace mneme

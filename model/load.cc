@@ -59,6 +59,19 @@ Naming file_naming(const ModelConfig& config, const std::string& prefix) {
   };
 }
 
+Naming stored_naming(const ModelConfig& config, const std::vector<std::string>& stored) {
+  const std::string root = NameMap(config).root();
+  const bool rooted =
+      std::any_of(stored.begin(), stored.end(), [&](const std::string& n) { return n.rfind(root, 0) == 0; });
+  const Naming plain = file_naming(config);
+  if (rooted) return plain;
+  return [plain, root](const Parameter& p) {
+    FileName f = plain(p);
+    if (f.name.rfind(root, 0) == 0) f.name = f.name.substr(root.size());
+    return f;
+  };
+}
+
 Tensor to_file_layout(const FileName& name, const Tensor& t) {
   return name.transposed ? t.t().contiguous() : t;
 }

@@ -29,6 +29,8 @@ using Naming = std::function<FileName(const Parameter&)>;
 // The backbone's names by its architecture's table, under a prefix ("memory_cell.model."); others keep their
 // own.
 Naming file_naming(const ModelConfig& config, const std::string& prefix = {});
+// The same for a checkpoint with these names: published GPT-2 folders leave the root of the names out.
+Naming stored_naming(const ModelConfig& config, const std::vector<std::string>& stored);
 
 struct LoadRules {
   at::ScalarType dtype = at::kFloat;
