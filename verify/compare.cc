@@ -55,7 +55,8 @@ Comparison compare_values(const nlohmann::json& expected, const OutputRule& rule
   }
   const auto flat = [](const nlohmann::json& j) {
     std::vector<double> out;
-    for (const auto& [key, value] : j.flatten().items())
+    const nlohmann::json leaves = j.flatten();
+    for (const auto& [key, value] : leaves.items())
       out.push_back(value.is_number() ? value.get<double>() : NAN);
     return out;
   };
@@ -79,7 +80,7 @@ nlohmann::json document_value(const GoldenCase& golden, const std::string& name)
   const nlohmann::json& d = golden.document();
   if (d.is_array()) {
     nlohmann::json all = nlohmann::json::array();
-    for (const auto& element : d) all.push_back(element.at(name));
+    for (const auto& element : d) all.push_back(element.value(name, nlohmann::json()));
     return all;
   }
   const nlohmann::json* at = &d;
