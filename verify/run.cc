@@ -14,6 +14,7 @@ constexpr Part kParts[] = {{"rmt", run_rmt}, {"hmt", run_hmt}};
 }  // namespace
 
 Results run_case(const GoldenCase& golden) {
+  if (golden.kind() == "data") return run_data(golden);
   std::string known;
   for (const Part& p : kParts) {
     if (golden.method() == p.method) return p.run(golden);
