@@ -26,12 +26,12 @@ std::string byte_piece(int byte) {
 
 void MergeTable::reserve(size_t merges) {
   MNEME_CHECK(count_ == 0);
-  slots_.assign(std::bit_ceil(merges * 2 + 2), Slot());
+  slots_.assign(std::bit_ceil(merges + merges / 3 + 2), Slot());
   mask_ = slots_.size() - 1;
 }
 
 void MergeTable::add(int32_t left, int32_t right, Merge merge) {
-  if ((count_ + 1) * 2 > slots_.size()) {
+  if (count_ + 1 + count_ / 3 > slots_.size()) {
     const std::vector<Slot> old = std::move(slots_);
     slots_.assign(std::max<size_t>(16, old.size() * 2), Slot());
     mask_ = slots_.size() - 1;
@@ -49,6 +49,31 @@ void MergeTable::add(int32_t left, int32_t right, Merge merge) {
   slots_[i] = {key, merge};
 }
 
+bool MergeList::add(std::string_view left, std::string_view right, size_t prefix) {
+  const int32_t a = vocabulary_.find(left), b = vocabulary_.find(right);
+  merged_.assign(left).append(right, prefix);
+  // Ids mostly follow ranks, so the piece is mostly the last one or the next: no search then.
+  int32_t c = -1;
+  for (const int32_t guess : {last_, last_ + 1}) {
+    if (vocabulary_.piece(guess) == std::string_view(merged_)) c = guess;
+  }
+  if (c < 0) c = vocabulary_.find(merged_);
+  if (a < 0 || b < 0 || c < 0) return false;
+  entries_.push_back({a, b, c});
+  last_ = c;
+  return true;
+}
+
+MergeTable MergeList::build() && {
+  MergeTable out;
+  out.reserve(entries_.size());
+  for (size_t i = 0; i < entries_.size(); ++i) {
+    if (i + 16 < entries_.size()) out.prefetch(entries_[i + 16].left, entries_[i + 16].right);
+    out.add(entries_[i].left, entries_[i].right, {static_cast<uint32_t>(i), entries_[i].merged});
+  }
+  return out;
+}
+
 Bpe::Bpe(Vocabulary vocabulary, MergeTable merges, BpeOptions options,
          std::vector<std::pair<std::string, int32_t>> loose_characters)
     : SubwordModel(std::move(vocabulary)), merges_(std::move(merges)), options_(std::move(options)) {
@@ -64,41 +89,75 @@ Bpe::Bpe(Vocabulary vocabulary, MergeTable merges, BpeOptions options,
     ascii_ids_[c] = vocabulary_.find({&text, 1});
   }
   for (const auto& [text, id] : loose_characters) loose_.add(id, text);
-  if (options_.bytes && options_.whole_pieces) {
-    std::string raw;
-    for (int32_t id = 0; id < vocabulary_.size(); ++id) {
-      raw.clear();
-      if (vocabulary_.contains(id) && glyphs_to_bytes(*vocabulary_.piece(id), raw)) raw_pieces_.add(id, raw);
-    }
+  for (int32_t id = 0; options_.whole_pieces && id < vocabulary_.size(); ++id) {
+    if (vocabulary_.contains(id)) longest_piece_ = std::max(longest_piece_, vocabulary_.piece(id)->size());
   }
   if (!options_.unused.empty()) {
     is_unused_.resize(static_cast<size_t>(vocabulary_.size()));
     for (const int32_t id : options_.unused) is_unused_[id] = true;
   }
-  const bool word_edges = !options_.continuing_prefix.empty() || !options_.word_suffix.empty();
-  split_at_marks_ = !options_.bytes && !options_.whole_pieces && !word_edges && marks_start_words();
+  find_joints();
 }
 
-// True when no piece holds a mark after another character and the mark is a piece: then no merge crosses the
-// front of a mark, no run of unknown characters does, and a text may be cut there without changing its ids.
-bool Bpe::marks_start_words() const {
-  if (vocabulary_.find(kMark) < 0) return false;
+uint32_t Bpe::class_of(std::string_view text, size_t at, size_t& size) const {
+  const auto lead = static_cast<unsigned char>(text[at]);
+  size = options_.bytes ? 1 : rune_size(text[at]);
+  if (options_.bytes || lead < 0x80) return lead;
+  return text.substr(at, size) == kMark ? kMarkClass : kOtherClass;
+}
+
+// No merge crosses two characters that are neighbours in no piece, so a text may be cut between them without
+// changing its ids: long texts become words that the cache knows. Not where a whole word may be a piece that
+// merging does not reach, where the edges of words matter, or where bytes vanish and others become
+// neighbours.
+void Bpe::find_joints() {
+  const bool edges = !options_.continuing_prefix.empty() || !options_.word_suffix.empty();
+  const bool lacks_bytes = options_.bytes && !has_byte_pieces_;
+  const bool odd_fallback = !options_.bytes && options_.byte_fallback && !has_byte_pieces_;
+  if (options_.whole_pieces || edges || lacks_bytes || odd_fallback) return;
+  joints_.assign(size_t{kClasses} * kClasses, 0);
+  std::string raw;
   for (int32_t id = 0; id < vocabulary_.size(); ++id) {
     if (!vocabulary_.contains(id)) continue;
     std::string_view piece = *vocabulary_.piece(id);
-    while (piece.starts_with(kMark)) piece.remove_prefix(kMark.size());
-    if (piece.find(kMark) != std::string_view::npos) return false;
+    raw.clear();
+    if (options_.bytes) {
+      if (!glyphs_to_bytes(piece, raw)) continue;
+      piece = raw;
+    }
+    uint32_t previous = kClasses;
+    for (size_t at = 0, size = 0; at < piece.size(); at += size) {
+      const uint32_t next = class_of(piece, at, size);
+      if (previous != kClasses) joints_[previous * kClasses + next] = 1;
+      previous = next;
+    }
   }
-  return true;
+  if (options_.bytes || (options_.byte_fallback && has_byte_pieces_)) return;
+  // Two unknown characters must not be parted: they may become one token. And one that vanishes makes
+  // neighbours of the two around it.
+  const bool vanishes = options_.unk < 0 && !options_.late_unknown;
+  const auto unknown = [this](uint32_t c) {
+    return c == kOtherClass || (c == kMarkClass ? vocabulary_.find(kMark) : c < 128 ? ascii_ids_[c] : -1) < 0;
+  };
+  for (uint32_t a = 0; a < kClasses; ++a) {
+    for (uint32_t b = 0; b < kClasses; ++b) {
+      const bool risky = vanishes ? unknown(a) || unknown(b) : unknown(a) && unknown(b);
+      if (risky) joints_[a * kClasses + b] = 1;
+    }
+  }
 }
 
 void Bpe::encode(std::string_view piece, EncodeScratch& scratch, std::vector<int32_t>& out) const {
-  if (!split_at_marks_) return encode_word(piece, scratch, out);
-  size_t begin = 0;
-  for (size_t at = piece.find(kMark, 1); at != std::string_view::npos; at = piece.find(kMark, at + 1)) {
-    if (piece.substr(0, at).ends_with(kMark)) continue;  // inside a run of marks
-    encode_word(piece.substr(begin, at - begin), scratch, out);
-    begin = at;
+  if (joints_.empty() || piece.size() <= PieceCache::kLongestPiece) return encode_word(piece, scratch, out);
+  size_t begin = 0, size = 0;
+  uint32_t previous = class_of(piece, 0, size);
+  for (size_t at = size; at < piece.size(); at += size) {
+    const uint32_t next = class_of(piece, at, size);
+    if (!joined(previous, next)) {
+      encode_word(piece.substr(begin, at - begin), scratch, out);
+      begin = at;
+    }
+    previous = next;
   }
   encode_word(piece.substr(begin), scratch, out);
 }
@@ -116,8 +175,7 @@ void Bpe::encode_uncached(std::string_view word, EncodeScratch& scratch, std::ve
   if (word.empty()) return;
   if (word.size() >= UINT32_MAX) throw Error(Kind::input, "a text of more than 4 GB; cut it into parts");
   if (options_.whole_pieces) {
-    const int32_t whole = options_.bytes ? raw_pieces_.find(word) : vocabulary_.find(word);
-    if (whole >= 0) {
+    if (const int32_t whole = whole_piece(word); whole >= 0) {
       out.push_back(whole);
       return;
     }
@@ -138,6 +196,11 @@ void Bpe::encode_uncached(std::string_view word, EncodeScratch& scratch, std::ve
   }
   if (options_.late_unknown) return emit_late(word, scratch, out);
   for (const MergeSymbol& s : scratch.symbols) out.push_back(s.id);
+}
+
+int32_t Bpe::whole_piece(std::string_view word) const {
+  if (word.size() > longest_piece_) return -1;
+  return vocabulary_.find(options_.bytes ? bytes_to_glyphs(word) : std::string(word));
 }
 
 void Bpe::start_bytes(std::string_view word, EncodeScratch& scratch) const {
@@ -211,24 +274,40 @@ void Bpe::note_split(EncodeScratch& scratch, int32_t merged, int32_t left, int32
 }
 
 void Bpe::merge_short(EncodeScratch& scratch) const {
-  std::vector<MergeSymbol>& s = scratch.symbols;
+  // Columns, so that the search for the least rank runs over neighbouring words.
+  std::array<int32_t, kShortWord> id, merged;
+  std::array<uint32_t, kShortWord> rank, begin;
+  size_t n = scratch.symbols.size();
+  for (size_t i = 0; i < n; ++i) {
+    id[i] = scratch.symbols[i].id;
+    begin[i] = scratch.symbols[i].begin;
+  }
   const auto rate = [&](size_t i) {
-    const MergeTable::Merge m = i + 1 < s.size() ? merges_.find(s[i].id, s[i + 1].id) : MergeTable::Merge();
-    s[i].rank = m.rank;
-    s[i].merged = m.id;
+    const MergeTable::Merge m = i + 1 < n ? merges_.find(id[i], id[i + 1]) : MergeTable::Merge();
+    rank[i] = m.rank;
+    merged[i] = m.id;
   };
-  for (size_t i = 0; i < s.size(); ++i) rate(i);
-  while (s.size() > 1) {
-    size_t best = 0;
-    for (size_t i = 1; i < s.size(); ++i) {
-      if (s[i].rank < s[best].rank) best = i;
-    }
-    if (s[best].rank == MergeTable::kNoRank) return;
-    note_split(scratch, s[best].merged, s[best].id, s[best + 1].id);
-    s[best].id = s[best].merged;
-    s.erase(s.begin() + static_cast<std::ptrdiff_t>(best) + 1);
+  for (size_t i = 0; i < n; ++i) rate(i);
+  const auto close_gap = [&](auto& column, size_t at) {
+    std::copy(column.begin() + at + 1, column.begin() + n, column.begin() + at);
+  };
+  while (n > 1) {
+    const auto best = static_cast<size_t>(std::min_element(rank.begin(), rank.begin() + n) - rank.begin());
+    if (rank[best] == MergeTable::kNoRank) break;
+    note_split(scratch, merged[best], id[best], id[best + 1]);
+    id[best] = merged[best];
+    close_gap(id, best + 1);
+    close_gap(merged, best + 1);
+    close_gap(rank, best + 1);
+    close_gap(begin, best + 1);
+    --n;
     rate(best);
     if (best > 0) rate(best - 1);
+  }
+  scratch.symbols.resize(n);
+  for (size_t i = 0; i < n; ++i) {
+    scratch.symbols[i].id = id[i];
+    scratch.symbols[i].begin = begin[i];
   }
 }
 

@@ -33,6 +33,9 @@ class MergeTable {
       if (slots_[i].key == kFree) return {};
     }
   }
+  void prefetch(int32_t left, int32_t right) const {
+    if (!slots_.empty()) __builtin_prefetch(&slots_[home(key_of(left, right))], 1);
+  }
   size_t size() const { return count_; }
 
  private:
@@ -50,6 +53,24 @@ class MergeTable {
   }
   std::vector<Slot> slots_;
   size_t mask_ = 0, count_ = 0;
+};
+
+// Merges in the order of their ranks, by the texts of the pieces.
+class MergeList {
+ public:
+  explicit MergeList(const Vocabulary& vocabulary) : vocabulary_(vocabulary) {}
+  // The merged piece is `left` and `right` without its first `prefix` bytes. False: some piece is not known.
+  bool add(std::string_view left, std::string_view right, size_t prefix = 0);
+  MergeTable build() &&;
+
+ private:
+  struct Entry {
+    int32_t left, right, merged;
+  };
+  const Vocabulary& vocabulary_;
+  std::vector<Entry> entries_;
+  std::string merged_;
+  int32_t last_ = -1;
 };
 
 // What becomes of a character that is no piece.
@@ -83,7 +104,10 @@ class Bpe final : public SubwordModel {
   void emit_late(std::string_view word, EncodeScratch& scratch, std::vector<int32_t>& out) const;
   void emit_undone(int32_t id, const EncodeScratch& scratch, int depth, std::vector<int32_t>& out) const;
   int32_t character(std::string_view c) const;
-  bool marks_start_words() const;
+  int32_t whole_piece(std::string_view word) const;
+  void find_joints();
+  bool joined(uint32_t left, uint32_t right) const { return joints_[left * kClasses + right] != 0; }
+  uint32_t class_of(std::string_view text, size_t at, size_t& size) const;
 
   MergeTable merges_;
   BpeOptions options_;
@@ -93,7 +117,11 @@ class Bpe final : public SubwordModel {
   Vocabulary raw_pieces_;               // bytes and whole_pieces: the pieces as bytes
   Vocabulary loose_;                    // characters that are no piece but may merge, as ids past the end
   std::vector<bool> is_unused_;
-  bool split_at_marks_ = false;
+  size_t longest_piece_ = 0;
+  // Pairs of neighbouring characters that stand next to each other in some piece, by class: a byte, or ASCII,
+  // the mark U+2581 and all others. Empty: texts are not cut.
+  static constexpr uint32_t kClasses = 256, kMarkClass = 128, kOtherClass = 129;
+  std::vector<uint8_t> joints_;
 };
 
 }  // namespace mneme

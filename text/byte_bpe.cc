@@ -13,22 +13,16 @@ namespace mneme {
 
 MergeTable read_merge_lines(const std::vector<std::string_view>& lines, const Vocabulary& vocab,
                             const std::string& where) {
-  MergeTable out;
-  out.reserve(lines.size());
-  std::string merged;
+  MergeList merges(vocab);
   for (size_t i = 0; i < lines.size(); ++i) {
     const size_t space = lines[i].find(' ', 1);  // a piece may itself be a space
-    const std::string_view left = lines[i].substr(0, space);
     const std::string_view right = space == std::string_view::npos ? "" : lines[i].substr(space + 1);
-    merged.assign(left).append(right);
-    const int32_t a = vocab.find(left), b = vocab.find(right), c = vocab.find(merged);
-    if (right.empty() || a < 0 || b < 0 || c < 0) {
+    if (right.empty() || !merges.add(lines[i].substr(0, space), right)) {
       throw Error(Kind::input, where + ": merge " + std::to_string(i) + " is '" + std::string(lines[i]) +
                                    "', which is not two pieces of the vocabulary that give a third");
     }
-    out.add(a, b, {static_cast<uint32_t>(i), c});
   }
-  return out;
+  return std::move(merges).build();
 }
 
 std::vector<std::string_view> merge_lines(std::string_view text) {

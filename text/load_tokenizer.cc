@@ -83,9 +83,10 @@ std::string read_chat_template(const std::string& folder, const json& config) {
 void add_configured_tokens(const std::string& folder, const json& config, TokenizerParts& parts) {
   std::vector<AddedToken> tokens = parts.added.all();
   const size_t before = tokens.size();
-  const auto add = [&](int64_t id, const json& entry, bool special, const std::string& where) {
+  const auto add = [&](int64_t id, const json& token, bool special, const std::string& where) {
     AddedToken t;
-    t.content = token_text(entry);
+    t.content = token_text(token);
+    const json entry = token.is_object() ? token : json();
     if (t.content.empty() || id < 0 || id >= Vocabulary::kMostIds) return;
     t.id = static_cast<int32_t>(id);
     t.lstrip = field_bool(entry, "lstrip", false, where);

@@ -248,7 +248,7 @@ std::unique_ptr<Normalizer> make_sequence(const json& config, const std::string&
 
 std::unique_ptr<Normalizer> make(const json& config, const std::string& where, int depth) {
   if (config.is_null()) return nullptr;
-  const std::string type = component_type(config, where, "normalizer");
+  const std::string type = required_text(config, "type", where);
   if (type == "Sequence") return make_sequence(config, where, depth);
   if (type == "NFC") return std::make_unique<UnicodeNormalizer>(NormalForm::nfc);
   if (type == "NFD") return std::make_unique<UnicodeNormalizer>(NormalForm::nfd);

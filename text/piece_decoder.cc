@@ -47,7 +47,7 @@ class ChainBuilder {
 
   void add(const json& config, int depth) {
     if (depth > 20) throw Error(Kind::input, where_ + ": decoders nested more than 20 deep");
-    const std::string type = component_type(config, where_, "decoder");
+    const std::string type = required_text(config, "type", where_);
     if (type == "Sequence") {
       for (const json& part : required_list(config, "decoders", where_)) add(part, depth + 1);
     } else if (type == "Fuse") {

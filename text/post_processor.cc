@@ -12,7 +12,7 @@ using nlohmann::json;
 
 int32_t read_id(const json& v, const char* field, const std::string& where) {
   if (!v.is_number_integer() || v.get<int64_t>() < 0 || v.get<int64_t>() >= Vocabulary::kMostIds) {
-    bad_field(where, field, "a token id", v);
+    throw Error(Kind::input, where + ": '" + field + "' should be a token id, found " + dump_json(v));
   }
   return v.get<int32_t>();
 }
@@ -44,7 +44,7 @@ std::vector<int32_t> read_template(const json& config, const std::string& where)
 std::vector<int32_t> read_pair(const json& config, const std::string& where) {
   const auto id = [&](const char* name) {
     const json& pair = required_list(config, name, where);
-    if (pair.size() != 2) bad_field(where, name, "[text, id]", pair);
+    if (pair.size() != 2) JsonReader(config, where).fail(name, "[text, id]");
     return read_id(pair[1], name, where);
   };
   return {id("cls"), PostProcessor::kSequence, id("sep")};
@@ -52,7 +52,7 @@ std::vector<int32_t> read_pair(const json& config, const std::string& where) {
 
 void add(const json& config, int depth, const std::string& where, PostProcessor& out) {
   if (depth > 20) throw Error(Kind::input, where + ": post-processors nested more than 20 deep");
-  const std::string type = component_type(config, where, "post_processor");
+  const std::string type = required_text(config, "type", where);
   if (type == "Sequence") {
     for (const json& part : required_list(config, "processors", where)) add(part, depth + 1, where, out);
   } else if (type == "TemplateProcessing") {

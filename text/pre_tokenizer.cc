@@ -318,7 +318,7 @@ void add_bert(std::vector<std::unique_ptr<PreTokenizerStep>>& out) {
 void add_steps(const json& config, int depth, const std::string& where,
                std::vector<std::unique_ptr<PreTokenizerStep>>& out) {
   if (depth > 20) throw Error(Kind::input, where + ": pre-tokenizers nested more than 20 deep");
-  const std::string type = component_type(config, where, "pre_tokenizer");
+  const std::string type = required_text(config, "type", where);
   if (type == "Sequence") {
     for (const json& part : required_list(config, "pretokenizers", where)) {
       add_steps(part, depth + 1, where, out);

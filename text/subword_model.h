@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <string_view>
 #include <vector>
 
@@ -11,24 +12,28 @@
 
 namespace mneme {
 
-// Remembers the ids of short pieces. Direct-mapped: a newcomer evicts what had its place.
+// Remembers the ids of short pieces. A piece has two places: a newcomer takes the first, what stood there
+// moves to the second, what stood there is forgotten.
 class PieceCache {
  public:
   static constexpr size_t kLongestPiece = 22, kMostIds = 8;
   struct Entry {
-    uint64_t hash = 0;
-    uint8_t piece_size = 0, id_count = 0;
-    char piece[kLongestPiece] = {};
-    int32_t ids[kMostIds] = {};
+    uint64_t hash;
+    uint8_t piece_size, id_count;
+    char piece[kLongestPiece];
+    int32_t ids[kMostIds];
   };
-  PieceCache() : entries_(kEntries) {}
+  PieceCache();
   // Appends the ids and returns true, or returns false.
   bool find(std::string_view piece, uint64_t hash, std::vector<int32_t>& out) const;
   void store(std::string_view piece, uint64_t hash, const int32_t* ids, size_t count);
 
  private:
-  static constexpr size_t kEntries = 1 << 14;  // 1 MB: fits the second-level cache
-  std::vector<Entry> entries_;
+  static constexpr size_t kEntries = 1 << 16;
+  struct Free {
+    void operator()(Entry* entries) const;
+  };
+  std::unique_ptr<Entry[], Free> entries_;  // 4 MB of zero pages, of which a short text touches a few
 };
 
 struct HeapEntry {

@@ -1,5 +1,7 @@
 // Rank files of tiktoken: a line for each piece, base64 and rank. The pattern and the special tokens are not
 // in the file; they are known by the number of ranks.
+#include "text/tiktoken.h"
+
 #include <charconv>
 #include <utility>
 
@@ -8,18 +10,9 @@
 #include "text/byte_glyphs.h"
 #include "text/piece_splits.h"
 #include "text/split_scanner.h"
-#include "text/tokenizer.h"
 
 namespace mneme {
 namespace {
-
-struct Encoding {
-  size_t ranks;
-  std::string_view pattern;
-  std::vector<std::pair<std::string, int32_t>> special;
-  std::string bos, eos;
-  bool parses_special;
-};
 
 std::vector<std::pair<std::string, int32_t>> llama3_special() {
   std::vector<std::string> names = {"<|begin_of_text|>",
@@ -42,34 +35,7 @@ std::vector<std::pair<std::string, int32_t>> llama3_special() {
   return out;
 }
 
-Encoding encoding_of(size_t ranks, const std::string& where) {
-  const std::string end = "<|endoftext|>";
-  const std::pair<std::string, int32_t> fim[] = {
-      {"<|fim_prefix|>", 100258}, {"<|fim_middle|>", 100259}, {"<|fim_suffix|>", 100260}};
-  switch (ranks) {
-    case 50256:  // r50k_base
-    case 50280:  // p50k_base, which leaves the id 50256 out
-      return {ranks, kGpt2Pattern, {{end, 50256}}, end, end, false};
-    case 100256:  // cl100k_base
-      return {
-          ranks, kCl100kPattern, {{end, 100257}, fim[0], fim[1], fim[2], {"<|endofprompt|>", 100276}}, end,
-          end,   false};
-    case 128000:  // Llama 3
-      return {ranks, kCl100kPattern, llama3_special(), "<|begin_of_text|>", "<|end_of_text|>", true};
-    case 151643:  // Qwen
-      return {ranks, kQwen2Pattern, {{end, 151643}, {"<|im_start|>", 151644}, {"<|im_end|>", 151645}},
-              end,   end,           true};
-    case 199998:  // o200k_base
-      return {ranks, kO200kPattern, {{end, 199999}, {"<|endofprompt|>", 200018}}, end, end, false};
-    default:
-      throw Error(Kind::input, where + ": " + std::to_string(ranks) + " ranks belong to no known encoding",
-                  "a rank file does not say how to split text; use the model's tokenizer.json");
-  }
-}
-
-struct Ranks {
-  std::vector<std::pair<std::string, int32_t>> pieces;
-};
+using Ranks = std::vector<std::pair<std::string, int32_t>>;
 
 Ranks read_ranks(std::string_view text, const std::string& where) {
   Ranks out;
@@ -94,20 +60,49 @@ Ranks read_ranks(std::string_view text, const std::string& where) {
     const auto [stop, error] = std::from_chars(line.data() + space + 1, last, rank);
     if (error != std::errc() || stop != last || rank < 0) fail("no rank after the space");
     if (rank >= Vocabulary::kMostIds) fail("a rank that is too large");
-    out.pieces.emplace_back(std::move(piece), rank);
+    out.emplace_back(std::move(piece), rank);
   }
   return out;
 }
 
 }  // namespace
 
-TokenizerParts parse_tiktoken(std::string_view bytes, const std::string& where) {
-  const Ranks ranks = read_ranks(bytes, where);
-  const Encoding encoding = encoding_of(ranks.pieces.size(), where);
+TiktokenEncoding tiktoken_encoding(size_t ranks, const std::string& where) {
+  const std::string end = "<|endoftext|>";
+  switch (ranks) {
+    case 50256:  // r50k_base
+    case 50280:  // p50k_base, which leaves the id 50256 out
+      return {kGpt2Pattern, {{end, 50256}}, end, end};
+    case 100256:  // cl100k_base
+      return {kCl100kPattern,
+              {{end, 100257},
+               {"<|fim_prefix|>", 100258},
+               {"<|fim_middle|>", 100259},
+               {"<|fim_suffix|>", 100260},
+               {"<|endofprompt|>", 100276}},
+              end,
+              end};
+    case 128000:  // Llama 3
+      return {kCl100kPattern, llama3_special(), "<|begin_of_text|>", "<|end_of_text|>", true, true};
+    case 151643:  // Qwen
+      return {kQwen2Pattern, {{end, 151643}, {"<|im_start|>", 151644}, {"<|im_end|>", 151645}},
+              end,           end,
+              false,         true};
+    case 199998:  // o200k_base
+      return {kO200kPattern, {{end, 199999}, {"<|endofprompt|>", 200018}}, end, end};
+    default:
+      throw Error(Kind::input, where + ": " + std::to_string(ranks) + " ranks belong to no known encoding",
+                  "a rank file does not say how to split text; use the model's tokenizer.json");
+  }
+}
+
+namespace {
+
+TokenizerParts make_tiktoken(const Ranks& ranks, const TiktokenEncoding& encoding, const std::string& where) {
   Vocabulary vocab;
-  vocab.reserve(ranks.pieces.size(), bytes.size());
+  vocab.reserve(ranks.size(), ranks.size() * 12);
   PieceIds pieces;
-  for (const auto& [piece, rank] : ranks.pieces) {
+  for (const auto& [piece, rank] : ranks) {
     const std::string glyphs = bytes_to_glyphs(piece);
     if (vocab.contains(rank) || vocab.find(glyphs) >= 0) {
       throw Error(Kind::input, where + ": the rank " + std::to_string(rank) + " or its piece stands twice");
@@ -139,10 +134,21 @@ TokenizerParts parse_tiktoken(std::string_view bytes, const std::string& where) 
   }
   out.added = AddedTokens(std::move(added), nullptr);
   out.parses_special = encoding.parses_special;
-  // Of these encodings only Llama's puts a token in front of texts.
-  if (encoding.bos != encoding.eos) out.post_processor = surround({out.special.bos}, {});
+  if (encoding.adds_bos) out.post_processor = surround({out.special.bos}, {});
   out.decoder = make_byte_level_decoder();
   return out;
+}
+
+}  // namespace
+
+TokenizerParts parse_tiktoken(std::string_view bytes, const TiktokenEncoding& encoding,
+                              const std::string& where) {
+  return make_tiktoken(read_ranks(bytes, where), encoding, where);
+}
+
+TokenizerParts parse_tiktoken(std::string_view bytes, const std::string& where) {
+  const Ranks ranks = read_ranks(bytes, where);
+  return make_tiktoken(ranks, tiktoken_encoding(ranks.size(), where), where);
 }
 
 }  // namespace mneme

@@ -71,41 +71,42 @@ Vocabulary read_vocab_object(std::string_view text, const std::string& where) {
   return out;
 }
 
+// One element of the list of merges: "left right", or ["left", "right"]. False for a comment.
+bool read_merge(JsonCursor& in, std::string& left, std::string& right) {
+  if (in.accept('[')) {
+    left = in.string();
+    in.expect(',');
+    right = in.string();
+    in.expect(']');
+    return true;
+  }
+  const std::string_view line = in.string();
+  if (line.starts_with("#version")) return false;
+  const size_t space = line.find(' ');
+  if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
+    in.fail("a merge that is not two pieces");
+  }
+  left = line.substr(0, space);
+  right = line.substr(space + 1);
+  return true;
+}
+
 MergeTable read_merges(std::string_view text, const Vocabulary& vocab, size_t prefix,
                        const std::string& where) {
-  MergeTable out;
-  if (text.empty()) return out;
-  out.reserve(text.size() / 8);
+  if (text.empty()) return {};
   JsonCursor in(text, where + " (merges)");
   in.expect('[');
+  MergeList merges(vocab);
   bool first = true;
-  uint32_t rank = 0;
-  std::string left, right, merged;
+  std::string left, right;
   while (in.next_element(']', first)) {
-    if (in.accept('[')) {
-      left = in.string();
-      in.expect(',');
-      right = in.string();
-      in.expect(']');
-    } else {
-      const std::string_view line = in.string();
-      if (line.starts_with("#version")) continue;
-      const size_t space = line.find(' ');
-      if (space == std::string_view::npos || line.find(' ', space + 1) != std::string_view::npos) {
-        in.fail("a merge that is not two pieces");
-      }
-      left = line.substr(0, space);
-      right = line.substr(space + 1);
-    }
+    if (!read_merge(in, left, right)) continue;
     if (right.size() < prefix) in.fail("a merge whose right piece lacks the continuing prefix");
-    merged.assign(left).append(right, prefix);
-    const int32_t a = vocab.find(left), b = vocab.find(right), c = vocab.find(merged);
-    if (a < 0 || b < 0 || c < 0) {
+    if (!merges.add(left, right, prefix)) {
       in.fail("the merge of '" + left + "' and '" + right + "', which the vocabulary lacks,");
     }
-    out.add(a, b, {rank++, c});
   }
-  return out;
+  return std::move(merges).build();
 }
 
 int32_t unk_id(const json& fields, const Vocabulary& vocab, const std::string& where) {
@@ -134,7 +135,7 @@ void make_bpe(const ModelJson& m, const json& pre_tokenizer, const std::string& 
   o.unk = out.special.unk = unk_id(m.fields, vocab, where);
   // "dropout" randomises merges while a model trains; encoding here is always deterministic.
   MergeTable merges = read_merges(m.merges, vocab, o.continuing_prefix.size(), where);
-  out.pre_tokenizer = make_pre_tokenizer(pre_tokenizer, may_read_bytes(vocab, o), where);
+  out.pre_tokenizer = make_pre_tokenizer(pre_tokenizer, may_read_bytes(vocab, o), where + " (pre_tokenizer)");
   o.bytes = out.pre_tokenizer.bytes;
   out.model = std::make_unique<Bpe>(std::move(vocab), std::move(merges), std::move(o));
 }
@@ -163,7 +164,7 @@ void make_unigram(const ModelJson& m, const json& pre_tokenizer, const std::stri
   o.byte_fallback = field_bool(m.fields, "byte_fallback", false, where);
   for (int32_t id = 0; id < vocab.size(); ++id) o.matched.push_back(id);
   o.normal = o.matched;
-  out.pre_tokenizer = make_pre_tokenizer(pre_tokenizer, false, where);
+  out.pre_tokenizer = make_pre_tokenizer(pre_tokenizer, false, where + " (pre_tokenizer)");
   o.cached = !out.pre_tokenizer.steps.empty();
   out.model = std::make_unique<Unigram>(std::move(vocab), std::move(o), where);
 }
@@ -178,7 +179,7 @@ void make_model(const ModelJson& m, const json& pre_tokenizer, const std::string
                 "known are BPE, Unigram, WordPiece and WordLevel");
   }
   Vocabulary vocab = read_vocab_object(m.vocab, where);
-  out.pre_tokenizer = make_pre_tokenizer(pre_tokenizer, false, where);
+  out.pre_tokenizer = make_pre_tokenizer(pre_tokenizer, false, where + " (pre_tokenizer)");
   out.special.unk = unk_id(m.fields, vocab, where);
   if (type == "WordLevel") {
     out.model = std::make_unique<WordLevel>(std::move(vocab), out.special.unk);
@@ -193,12 +194,12 @@ void make_model(const ModelJson& m, const json& pre_tokenizer, const std::string
 
 AddedTokens make_added(const json& list, const TokenizerParts& parts, const std::string& where) {
   std::vector<AddedToken> out;
-  if (!list.is_null() && !list.is_array()) bad_field(where, "added_tokens", "a list", list);
+  if (list.is_null()) return {};
+  if (!list.is_array()) throw Error(Kind::input, where + ": expected a list");
   for (const json& entry : list) {
     AddedToken t;
     t.content = required_text(entry, "content", where);
-    const int64_t id = field_int(entry, "id", -1, where);
-    if (id < 0 || id >= Vocabulary::kMostIds) bad_field(where, "added_tokens.id", "a token id", entry);
+    const int64_t id = JsonReader(entry, where).integer_in("id", 0, Vocabulary::kMostIds - 1);
     // A token that the model knows keeps the model's id.
     const int32_t known = parts.model->vocabulary().find(t.content);
     t.id = known >= 0 ? known : static_cast<int32_t>(id);
@@ -234,11 +235,11 @@ TokenizerParts parse_tokenizer_json(std::string_view bytes, const std::string& w
   if (!model) throw Error(Kind::input, where + ": no 'model' in this tokenizer.json");
   TokenizerParts out;
   out.source = where;
-  out.normalizer = make_normalizer(parts["normalizer"], where);
+  out.normalizer = make_normalizer(parts["normalizer"], where + " (normalizer)");
   make_model(*model, parts["pre_tokenizer"], where, out);
-  out.added = make_added(parts["added_tokens"], out, where);
-  out.post_processor = make_post_processor(parts["post_processor"], where);
-  out.decoder = make_decoder(parts["decoder"], where);
+  out.added = make_added(parts["added_tokens"], out, where + " (added_tokens)");
+  out.post_processor = make_post_processor(parts["post_processor"], where + " (post_processor)");
+  out.decoder = make_decoder(parts["decoder"], where + " (decoder)");
   guess_special_ids(out);
   return out;
 }
