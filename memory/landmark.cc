@@ -74,6 +74,19 @@ class Builder {
   int64_t id_;
 };
 
+// Tokens of a pass's slots, -1 where a slot has none. [n, T]
+Tensor ids_of(const Pass& pass) {
+  const Tensor out = at::full({pass.rows(), pass.slots()}, -1, at::kLong);
+  for (int64_t r = 0; r < pass.rows(); ++r) {
+    int64_t* to = out.data_ptr<int64_t>() + r * pass.slots();
+    for (const Piece& p : pass.row(r).pieces) {
+      std::copy(p.ids.begin(), p.ids.end(), to);
+      to += p.size();
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 Landmark::Landmark(const Decoder& decoder, const LandmarkMemoryOptions& options)
@@ -181,6 +194,7 @@ Tensor Landmark::extend(const Step& step, State& state) const {
     std::vector<int64_t> which;
     for (const Span& s : step.spans) which.push_back(s.row);
     step.trace->put("slots", which, rows[0]->segment, hidden);
+    step.trace->put("slot_ids", which, rows[0]->segment, ids_of(pass));
     step.trace->put("positions", which, rows[0]->segment, pass.positions());
   }
   std::vector<int64_t> index;

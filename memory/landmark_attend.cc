@@ -48,7 +48,8 @@ void LandmarkAttend::lay_out() {
     const std::vector<uint8_t>&hidden = rows_[i]->hidden, &fresh = pass_.row(r).seen;
     for (int64_t s = 0; s < before + pass_.counts()[i]; ++s) {
       const auto at = static_cast<size_t>(s < before ? s : s - before);
-      landmark[s] = slots_[i].is_landmark(s);
+      // The context-miss slot closes an empty block of its own, so that it is nobody's padding.
+      landmark[s] = s < slots_[i].lead() || slots_[i].is_landmark(s);
       seen[s] = s >= slots_[i].lead() &&
                 (s < before ? at >= hidden.size() || hidden[at] == 0 : fresh.empty() || fresh[at] != 0);
     }

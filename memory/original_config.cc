@@ -1,5 +1,9 @@
 #include "memory/original_config.h"
 
+#include <algorithm>
+#include <utility>
+#include <vector>
+
 #include "base/error.h"
 
 namespace mneme {
@@ -55,6 +59,92 @@ HmtOptions hmt(const Json& j) {
   return o;
 }
 
+double share(const Json& j, const char* key) {
+  if (!j.contains(key) || j.at(key).is_null()) return 0;
+  if (!j.at(key).is_number()) {
+    throw Error(Kind::input, std::string("memory.") + key + ": expected a number, found " + j.at(key).dump());
+  }
+  return j.at(key).get<double>();
+}
+
+bool flag(const Json& j, const char* key, bool otherwise) {
+  if (!j.contains(key) || j.at(key).is_null()) return otherwise;
+  if (!j.at(key).is_boolean()) {
+    throw Error(Kind::input,
+                std::string("memory.") + key + ": expected true or false, found " + j.at(key).dump());
+  }
+  return j.at(key).get<bool>();
+}
+
+// One name of several, in the original's words and ours.
+std::string renamed(const Json& j, const char* key,
+                    const std::vector<std::pair<std::string, std::string>>& names) {
+  const std::string given = text(j, key, names[0].first.c_str());
+  std::string known;
+  for (const auto& [theirs, ours] : names) {
+    if (given == theirs) return ours;
+    known += (known.empty() ? "" : ", ") + theirs;
+  }
+  throw Error(Kind::input, std::string("memory.") + key + ": found '" + given + "'", "known are " + known);
+}
+
+// Training from scratch, and its evaluation with a cache of blocks.
+LandmarkMemoryOptions landmark_from_scratch(const Json& j) {
+  LandmarkMemoryOptions o;
+  const bool cache = text(j, "lm_cache", "none") == "mem";
+  o.block = whole(j, cache ? "mem_cache_freq" : "mem_freq", 50);
+  o.retrieve = cache ? whole(j, "cache_topk", 1) : 0;
+  o.blocks = whole(j, "mem_cache_size", 0);
+  o.segment = whole(j, "mid_length", o.segment);
+  o.id = whole(j, "landmark_id", -1);
+  o.select = renamed(j, "cache_selection_method",
+                     {{"per_token_and_head", "token_and_head"},
+                      {"max_over_heads", "max_over_heads"},
+                      {"max_over_tokens", "max_over_tokens"}});
+  o.softmax = renamed(j, "softmax_func",
+                      {{"mem_opt", "grouped"}, {"nomem", "plain"}, {"ignore_mem", "without_landmark"}});
+  o.group_dropout = share(j, "group_dropout");
+  o.jump = whole(j, "pos_jump_on_mem", 0);
+  o.miss = flag(j, "enable_cmt", false);
+  if (o.miss) {
+    o.miss_controlled = share(j, "under_rem_score_prob");
+    o.miss_cutoff = share(j, "rem_cutoff");
+  }
+  return o;
+}
+
+// LLaMA: windows of what the trained context leaves beside the blocks that are read.
+LandmarkMemoryOptions landmark_llama(const Json& j) {
+  LandmarkMemoryOptions o;
+  o.block = whole(j, "mem_freq", 50);
+  o.blocks = 0;
+  o.id = whole(j, "landmark_id", whole(j, "mem_id", 32001));
+  o.landmark_predicts = flag(j, "include_landmark_in_loss", true);
+  o.random_phase = false;
+  if (flag(j, "offload_cache_to_cpu", false)) o.select = "max_over_tokens";
+  const int64_t context = whole(j, "train_context_length", 512), width = o.block + 1;
+  // Not part of the model: five, as in the original's test, or what leaves a block for the window.
+  o.retrieve = whole(j, "cache_top_k", std::clamp<int64_t>(context / width - 2, 0, 5));
+  int64_t slots = whole(j, "max_chunk_length", 0);
+  if (slots == 0) slots = context - context % width - (o.retrieve + 1) * width;
+  if (slots < width) {
+    throw Error(Kind::input,
+                "memory.train_context_length: " + std::to_string(context) + " leaves no block beside the " +
+                    std::to_string(o.retrieve) + " that are read",
+                "lower cache_top_k");
+  }
+  o.segment = slots / width * o.block + slots % width;
+  return o;
+}
+
+LandmarkMemoryOptions landmark(const Json& j) {
+  LandmarkMemoryOptions o =
+      text(j, "variant", "scratch") == "llama" ? landmark_llama(j) : landmark_from_scratch(j);
+  o.parity_offbyone = flag(j, "parity_offbyone", false);
+  if (j.contains("tie_eps")) o.tie_eps = share(j, "tie_eps");
+  return o;
+}
+
 }  // namespace
 
 MemoryOptions from_original_config(const Json& memory) {
@@ -64,9 +154,15 @@ MemoryOptions from_original_config(const Json& memory) {
     o.rmt = rmt(memory);
   } else if (o.method == "hmt") {
     o.hmt = hmt(memory);
+  } else if (o.method == "landmark" && text(memory, "lm_cache", "none").rfind("kv", 0) == 0) {
+    o.method = "xl";  // the baseline of the same program: recurrence over cached keys
+    o.xl.cache = whole(memory, "mem_cache_size", 256);
+    o.xl.segment = whole(memory, "mid_length", 256);
+  } else if (o.method == "landmark") {
+    o.landmark = landmark(memory);
   } else if (o.method != "none") {
     throw Error(Kind::input, "memory.method: no original configuration of '" + o.method + "' is known",
-                "known are none, rmt, hmt");
+                "known are none, rmt, hmt, landmark");
   }
   return o;
 }

@@ -162,6 +162,9 @@ TEST_P(LandmarkVariants, Agree) {
   check("context-miss token, none controlled", miss);
   miss.controlled = at::rand({w.B, w.S}, generator, at::TensorOptions(at::kDouble)) < 0.5;
   check("context-miss token", miss);
+  LandmarkOptions all = miss;
+  all.controlled = at::ones({w.B, w.S}, at::kBool);
+  check("context-miss token, all controlled", all);
   miss.site.seed = 6;
   miss.group_dropout = 0.3;
   check("context-miss token and group dropout", miss);

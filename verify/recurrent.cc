@@ -5,21 +5,21 @@
 
 namespace mneme {
 
-CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options) {
+CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options, const std::string& prefix) {
   CaseModel c;
   c.model.decoder = std::make_unique<Decoder>(parse_model_config(golden.config()));
   c.model.decoder->initialise(0);
   c.model.options = options;
   c.model.memory = make_memory(*c.model.decoder, options);
   const nlohmann::json lora = golden.section("lora");
-  c.naming = file_naming(c.model.decoder->config(), "memory_cell.model.");
+  c.naming = file_naming(c.model.decoder->config(), prefix);
   if (!lora.empty()) {
     LoraOptions o;
     o.rank = lora.at("r").get<int64_t>();
     o.alpha = lora.at("alpha").get<double>();
     o.targets = lora.at("targets").get<std::vector<std::string>>();
     attach_lora(*c.model.decoder, o, 0);
-    c.naming = peft_naming(*c.model.decoder, "memory_cell.model.");
+    c.naming = peft_naming(*c.model.decoder, prefix);
   }
   c.all = c.model.parameters();
   const std::vector<Parameter> adapters = lora_parameters(*c.model.decoder);
@@ -28,7 +28,10 @@ CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options
   c.trained.insert(c.trained.end(), adapters.begin(), adapters.end());
   const NameMap names(c.model.decoder->config());
   LoadRules rules;
-  rules.ignorable = [&](const std::string& n) { return names.ignorable(n); };
+  const bool tied = c.model.decoder->config().tied_head;
+  rules.ignorable = [&](const std::string& n) {
+    return names.ignorable(n) || (tied && n == prefix + "lm_head.weight");
+  };
   load_parameters(c.all, c.naming, golden.weights(), rules);
   for (const Parameter& p : c.all) p.set(p.value().clone());  // files are mapped read-only
   c.model.decoder->refresh();

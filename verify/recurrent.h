@@ -1,4 +1,5 @@
-// What the cases of RMT and HMT share: the model from the case's files, batches of segments, greedy decoding.
+// What the cases of several methods share: the model from the case's files, batches of segments, greedy
+// decoding.
 #pragma once
 
 #include "memory/read.h"
@@ -11,8 +12,9 @@ struct CaseModel {
   std::vector<Parameter> all, trained;  // trained: all, or with `lora` the adapters and the memory's own
   Naming naming;
 };
-// The backbone under "memory_cell.model.", the method's parameters under their own names, fp32.
-CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options);
+// The backbone's names under a prefix, the method's parameters under their own names, fp32.
+CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options,
+                          const std::string& prefix = "memory_cell.model.");
 
 // Tokens [begin, end) of all rows as one call; `closes` ends a segment there, otherwise it stays open.
 Batch segment_batch(const Tensor& ids, const Tensor& mask, int64_t begin, int64_t end, bool closes);

@@ -9,7 +9,7 @@ struct Part {
   const char* method;
   Results (*run)(const GoldenCase&);
 };
-constexpr Part kParts[] = {{"rmt", run_rmt}, {"hmt", run_hmt}};
+constexpr Part kParts[] = {{"rmt", run_rmt}, {"hmt", run_hmt}, {"landmark", run_landmark}};
 
 }  // namespace
 

@@ -11,6 +11,7 @@ Results run_case(const GoldenCase& golden);
 // The parts.
 Results run_rmt(const GoldenCase& golden);
 Results run_hmt(const GoldenCase& golden);
+Results run_landmark(const GoldenCase& golden);
 Results run_data(const GoldenCase& golden);  // cases of kind "data", of every method
 
 }  // namespace mneme
