@@ -1,7 +1,11 @@
 #include "apps/load.h"
 
+#include <algorithm>
+
 #include "base/log.h"
+#include "io/hf_folder.h"
 #include "io/weights.h"
+#include "model/adapter.h"
 #include "ops/cpu.h"
 
 namespace mneme {
@@ -18,10 +22,25 @@ at::ScalarType choose_dtype(const std::string& path, const std::string& wanted) 
   return small && cpu_level_available() >= CpuLevel::avx512 ? at::kBFloat16 : at::kFloat;
 }
 
+// Chat models name their end of a turn in generation_config.json only.
+std::vector<int64_t> end_ids_of(const std::string& path, const ModelConfig& config) {
+  std::vector<int64_t> ids = config.eos;
+  const HfFolder folder = HfFolder::open(path);
+  const auto generation = folder.is_gguf() ? std::nullopt : folder.generation_config();
+  if (!generation || !generation->contains("eos_token_id")) return ids;
+  const nlohmann::json& eos = generation->at("eos_token_id");
+  for (const nlohmann::json& id : eos.is_array() ? eos : nlohmann::json::array({eos})) {
+    if (!id.is_number_integer()) continue;
+    const int64_t value = id.get<int64_t>();
+    if (std::find(ids.begin(), ids.end(), value) == ids.end()) ids.push_back(value);
+  }
+  return ids;
+}
+
 }  // namespace
 
 Loaded load_for_inference(const std::string& path, const std::string& tokenizer, const CommonOptions& common,
-                          const MemoryOptions& memory, bool with_tokenizer) {
+                          const MemoryOptions& memory, bool with_tokenizer, const std::string& adapter) {
   ModelLoad load;
   load.device = common.device == "auto" ? at::Device(at::kCPU) : parse_device(common.device);
   load.weights = load.activations = choose_dtype(path, common.dtype);
@@ -30,8 +49,9 @@ Loaded load_for_inference(const std::string& path, const std::string& tokenizer,
   Loaded out{load_model(path, load), nullptr, {}};
   if (with_tokenizer || !tokenizer.empty())
     out.tokenizer = load_tokenizer(tokenizer.empty() ? path : tokenizer);
+  if (!adapter.empty()) attach_adapter(*out.model.decoder, read_adapter(adapter));
   if (load.activations == at::kBFloat16 && load.device.is_cpu()) out.model.decoder->pack();
-  out.end_ids = out.model.decoder->config().eos;
+  out.end_ids = end_ids_of(path, out.model.decoder->config());
   if (out.end_ids.empty() && out.tokenizer && out.tokenizer->special().eos >= 0)
     out.end_ids.push_back(out.tokenizer->special().eos);
   log_info("model", "{}: {}, memory {}, {}", path, out.model.decoder->config().architecture,

@@ -22,6 +22,7 @@ struct Loaded {
 // overrides the folder's when its method is not "none". The tokenizer is the model's where none is named;
 // without `with_tokenizer` there is only one that is named.
 Loaded load_for_inference(const std::string& path, const std::string& tokenizer, const CommonOptions& common,
-                          const MemoryOptions& memory, bool with_tokenizer = true);
+                          const MemoryOptions& memory, bool with_tokenizer = true,
+                          const std::string& adapter = {});
 
 }  // namespace mneme

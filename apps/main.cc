@@ -19,6 +19,7 @@
 
 namespace mneme {
 
+extern const Command kChatCommand;
 extern const Command kConvertCommand;
 extern const Command kDataCommand;
 extern const Command kDetokenizeCommand;
@@ -26,6 +27,7 @@ extern const Command kDoctorCommand;
 extern const Command kEvalCommand;
 extern const Command kGenerateCommand;
 extern const Command kInspectCommand;
+extern const Command kStateCommand;
 extern const Command kTemplateCommand;
 extern const Command kTokenizeCommand;
 extern const Command kTrainCommand;
@@ -42,6 +44,8 @@ const std::vector<CommandGroup>& command_groups() {
   static const std::vector<CommandGroup> table = {
     {"run a model", {
       &kGenerateCommand,
+      &kChatCommand,
+      &kStateCommand,
     }},
     {"train and measure", {
       &kDataCommand,

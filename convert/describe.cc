@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "io/adapter.h"
 #include "io/gguf.h"
 #include "io/gguf_config.h"
@@ -192,14 +193,25 @@ Json describe_row(const Row& row) {
   return out;
 }
 
-Json describe_state(const std::string& path, const SafetensorsFile& file) {
-  const State state = load_state(path, "");
-  Json out = {{"kind", "state"},
-              {"path", path},
-              {"bytes", file_size(path)},
-              {"fingerprint", file.metadata().at("fingerprint")}};
+// A session's note (infer/session.h) in numbers.
+Json describe_note(const std::string& text, const std::string& path) {
+  const nlohmann::json note = parse_json(text, path + ": note");
+  const JsonReader in(note, path + ": note");
+  Json out = {{"kind", in.string("kind", "")}};
+  if (in.has("text")) out["tokens"] = in.at("text").size();
+  if (in.has("keep")) out["keep"] = in.integer("keep");
+  const auto extra = in.object_if("extra");
+  if (extra && extra->has("messages")) out["messages"] = extra->at("messages").size();
+  return out;
+}
+
+Json describe_state(const std::string& path) {
+  const StateFile file = read_state_file(path, "");
+  Json out = {
+      {"kind", "state"}, {"path", path}, {"bytes", file_size(path)}, {"fingerprint", file.fingerprint}};
+  if (!file.note.empty()) out["note"] = describe_note(file.note, path);
   out["rows"] = Json::array();
-  for (const Row& row : state.rows) out["rows"].push_back(describe_row(row));
+  for (const Row& row : file.state.rows) out["rows"].push_back(describe_row(row));
   return out;
 }
 
@@ -232,7 +244,7 @@ Json describe_file(const std::string& path) {
   }
   const auto format = tensors->metadata().find("format");
   if (format != tensors->metadata().end() && format->second.rfind("mneme-state", 0) == 0)
-    return describe_state(path, *tensors);
+    return describe_state(path);
   return describe_weights(path);
 }
 

@@ -152,6 +152,7 @@ std::string description_text(const Json& d, bool every_tensor) {
   if (d.contains("adapter")) line("adapter", adapter_line(d.at("adapter")));
   if (d.contains("tokenizer")) line("tokenizer", tokenizer_line(d.at("tokenizer")));
   if (d.contains("fingerprint")) line("fingerprint", text_of(d.at("fingerprint")));
+  if (d.contains("note")) line("note", pairs_of(d.at("note")));
   if (d.contains("rows")) {
     for (size_t r = 0; r < d.at("rows").size(); ++r) out += row_lines(d.at("rows")[r], r);
   }

@@ -1,6 +1,7 @@
 #include "infer/generate.h"
 
 #include <algorithm>
+#include <cmath>
 
 #include "base/error.h"
 #include "memory/read.h"
@@ -11,8 +12,12 @@ namespace {
 // Text of one row as it grows; holds back what may become a stop text.
 class TextEnd {
  public:
-  TextEnd(const Tokenizer* tokenizer, const std::vector<std::string>& stop) : stop_(stop) {
-    if (tokenizer) decoder_.emplace(tokenizer->stream(/*skip_special=*/true));
+  // `before`: the token that the text follows. A tokenizer may leave out the first space of a text, but this
+  // is none.
+  TextEnd(const Tokenizer* tokenizer, const std::vector<std::string>& stop, int64_t before) : stop_(stop) {
+    if (!tokenizer) return;
+    decoder_.emplace(tokenizer->stream(/*skip_special=*/true));
+    decoder_->push(static_cast<int32_t>(before));
   }
   // True when a stop text has come.
   bool push(int64_t id, std::string& out) {
@@ -73,15 +78,177 @@ Tensor read_rows(const Model& model, const std::vector<std::vector<int64_t>>& id
   return model.decoder->logits(at::stack(last)).to(at::kCPU, at::kFloat).contiguous();
 }
 
-}  // namespace
+// The likeliest tokens with their log-probabilities, equal ones in the order of ids.
+std::vector<std::pair<int64_t, double>> likeliest(const std::vector<float>& logits, int64_t count) {
+  std::vector<int64_t> order(logits.size());
+  for (size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int64_t>(i);
+  const auto n = static_cast<std::ptrdiff_t>(std::min(logits.size(), static_cast<size_t>(count)));
+  const auto at = [&](int64_t id) { return logits[static_cast<size_t>(id)]; };
+  std::partial_sort(order.begin(), order.begin() + n, order.end(),
+                    [&](int64_t a, int64_t b) { return at(a) != at(b) ? at(a) > at(b) : a < b; });
+  double sum = 0;
+  for (const float z : logits) sum += std::exp(static_cast<double>(z) - at(order[0]));
+  const double lse = at(order[0]) + std::log(sum);
+  std::vector<std::pair<int64_t, double>> out;
+  for (std::ptrdiff_t i = 0; i < n; ++i) {
+    const int64_t id = order[static_cast<size_t>(i)];
+    out.emplace_back(id, at(id) - lse);
+  }
+  return out;
+}
 
-std::vector<Completion> generate(const Model& model, const Tokenizer* tokenizer,
-                                 const std::vector<std::vector<int64_t>>& prompts,
-                                 const std::vector<int64_t>& end_ids, const GenerateOptions& options,
-                                 uint64_t seed, State& state,
-                                 const std::function<void(int64_t, const std::string&)>& on_text) {
-  const at::NoGradGuard no_grad;
+// One call of generate(): the rows that are still running, and what becomes of each.
+class Generator {
+ public:
+  Generator(const Model& model, const Tokenizer* tokenizer, const std::vector<int64_t>& end_ids,
+            const GenerateOptions& options, uint64_t seed, const GenerateHooks& hooks)
+      : model_(model),
+        end_ids_(end_ids),
+        options_(options),
+        seed_(seed),
+        hooks_(hooks),
+        tokenizer_(tokenizer) {}
+
+  std::vector<Completion> run(const std::vector<std::vector<int64_t>>& prompts, State& state) {
+    running_ = std::move(state);
+    Tensor logits = read_rows(model_, prompts, running_);
+    fork(prompts, logits);
+    while (!live_.empty()) {
+      std::vector<std::vector<int64_t>> next;
+      step(logits, next);
+      if (hooks_.stopped && hooks_.stopped()) interrupt(next);
+      if (!next.empty()) logits = read_rows(model_, next, running_);
+      for (size_t i = 0; hooks_.on_read && i < live_.size(); ++i)
+        hooks_.on_read(static_cast<int64_t>(live_[i]), running_.rows[i]);
+    }
+    state.rows = std::move(done_);
+    return std::move(out_);
+  }
+
+ private:
+  // A row for each sample: the prompt's state is shared, not copied.
+  void fork(const std::vector<std::vector<int64_t>>& prompts, Tensor& logits) {
+    std::vector<int64_t> from;
+    for (size_t p = 0; p < prompts.size(); ++p) {
+      for (int64_t n = 0; n < options_.samples; ++n) {
+        from.push_back(static_cast<int64_t>(p));
+        history_.push_back(prompts[p]);
+        ends_.emplace_back(tokenizer_, options_.stop, prompts[p].back());
+        live_.push_back(live_.size());
+      }
+    }
+    if (options_.samples > 1) {
+      running_ = running_.select(from);
+      logits = logits.index_select(0, at::tensor(from, at::kLong)).contiguous();
+    }
+    out_.resize(live_.size());
+    done_.resize(live_.size());
+    for (size_t i = 0; hooks_.on_read && i < live_.size(); ++i)
+      hooks_.on_read(static_cast<int64_t>(i), running_.rows[i]);
+  }
+
+  // Draws for every live row; rows that are over leave. `next`: what the others read.
+  void step(const Tensor& logits, std::vector<std::vector<int64_t>>& next) {
+    std::vector<size_t> still, place;
+    for (size_t i = 0; i < live_.size(); ++i) {
+      const size_t r = live_[i];
+      const bool over = !out_[r].reason.empty() || full(out_[r]);
+      if (!over)
+        draw(r, logits.data_ptr<float>() + static_cast<int64_t>(i) * logits.size(1), running_.rows[i]);
+      if (over || (!out_[r].reason.empty() && !options_.read_last)) {
+        finish(r, running_.rows[i]);
+        continue;
+      }
+      next.push_back({out_[r].ids.back()});
+      still.push_back(r);
+      place.push_back(i);
+    }
+    keep(still, place);
+  }
+
+  bool full(Completion& c) const {
+    if (static_cast<int64_t>(c.ids.size()) < options_.max_tokens) return false;
+    if (c.reason.empty()) c.reason = "length";
+    return true;
+  }
+
+  void draw(size_t r, const float* line, const Row& row) {
+    Completion& c = out_[r];
+    std::vector<float> z(line, line + model_.decoder->config().vocab);
+    if (options_.top_logprobs > 0) c.top.push_back(likeliest(z, options_.top_logprobs));
+    // The place in the text, not in this call: a text that goes on draws as it would have at once.
+    const Site site{.seed = seed_,
+                    .row = static_cast<uint64_t>(options_.first_row) + r,
+                    .draw = Draw::sample,
+                    .position = static_cast<uint64_t>(row.position)};
+    const Drawn drawn = draw_token(z, history_[r], options_.sampler, site);
+    c.ids.push_back(drawn.id);
+    c.logprobs.push_back(drawn.logprob);
+    history_[r].push_back(drawn.id);
+    std::string text;
+    const bool ended = std::count(end_ids_.begin(), end_ids_.end(), drawn.id) > 0;
+    const bool stopped = !ended && ends_[r].push(drawn.id, text);
+    tell(r, text);
+    if (ended || stopped) {
+      c.reason = ended ? "end" : "stop";
+    } else {
+      full(c);
+    }
+  }
+
+  void interrupt(std::vector<std::vector<int64_t>>& next) {
+    for (const size_t r : live_) {
+      if (out_[r].reason.empty()) out_[r].reason = "interrupted";
+    }
+    if (options_.read_last) return;
+    for (size_t i = 0; i < live_.size(); ++i) finish(live_[i], running_.rows[i]);
+    keep({}, {});
+    next.clear();
+  }
+
+  void finish(size_t r, Row& row) {
+    if (out_[r].reason != "stop") {
+      std::string text;
+      ends_[r].finish(text);
+      tell(r, text);
+    }
+    done_[r] = std::move(row);
+  }
+
+  void keep(const std::vector<size_t>& rows, const std::vector<size_t>& places) {
+    if (rows.size() < live_.size()) {
+      State left;
+      for (size_t i : places) left.rows.push_back(std::move(running_.rows[i]));
+      running_ = std::move(left);
+    }
+    live_ = rows;
+  }
+
+  void tell(size_t r, const std::string& text) {
+    out_[r].text += text;
+    if (hooks_.on_text && !text.empty()) hooks_.on_text(static_cast<int64_t>(r), text);
+  }
+
+  const Model& model_;
+  const std::vector<int64_t>& end_ids_;
+  const GenerateOptions& options_;
+  const uint64_t seed_;
+  const GenerateHooks& hooks_;
+  const Tokenizer* tokenizer_;
+  State running_;
+  std::vector<size_t> live_;  // rows that are running, in the order of running_
+  std::vector<Completion> out_;
+  std::vector<std::vector<int64_t>> history_;
+  std::vector<TextEnd> ends_;
+  std::vector<Row> done_;
+};
+
+void check(const std::vector<std::vector<int64_t>>& prompts, const Tokenizer* tokenizer,
+           const GenerateOptions& options, const State& state) {
   check_sampler(options.sampler);
+  if (options.samples < 1 || options.max_tokens < 0 || options.top_logprobs < 0)
+    throw Error(Kind::usage,
+                "generation: expected at least 1 sample, and no negative max_tokens or top_logprobs");
   if (!options.stop.empty() && !tokenizer) throw Error(Kind::usage, "stop texts need a tokenizer");
   if (prompts.empty() || static_cast<int64_t>(prompts.size()) != state.size()) {
     throw Error(Kind::usage,
@@ -92,62 +259,17 @@ std::vector<Completion> generate(const Model& model, const Tokenizer* tokenizer,
       throw Error(Kind::input, "an empty prompt: there is no token to go on from",
                   "give a prompt, or a tokenizer that adds one at the beginning");
   }
-  const size_t rows = prompts.size();
-  std::vector<Completion> out(rows);
-  std::vector<std::vector<int64_t>> history = prompts;
-  std::vector<TextEnd> ends;
-  for (size_t r = 0; r < rows; ++r) ends.emplace_back(tokenizer, options.stop);
-  std::vector<size_t> live(rows);
-  for (size_t r = 0; r < rows; ++r) live[r] = r;
-  std::vector<Row> done(rows);
-  State running = std::move(state);
-  std::vector<std::vector<int64_t>> next = prompts;
-  const auto tell = [&](size_t r, const std::string& text) {
-    out[r].text += text;
-    if (on_text && !text.empty()) on_text(static_cast<int64_t>(r), text);
-  };
-  while (!live.empty()) {
-    const Tensor logits = read_rows(model, next, running);
-    std::vector<size_t> still, place;
-    next.clear();
-    for (size_t i = 0; i < live.size(); ++i) {
-      const size_t r = live[i];
-      Completion& c = out[r];
-      if (c.reason.empty() && static_cast<int64_t>(c.ids.size()) >= options.max_tokens) c.reason = "length";
-      if (c.reason.empty()) {
-        const float* line = logits.data_ptr<float>() + static_cast<int64_t>(i) * logits.size(1);
-        std::vector<float> z(line, line + logits.size(1));
-        const Site site{.seed = seed, .row = r, .draw = Draw::sample, .position = history[r].size()};
-        const Drawn drawn = draw_token(z, history[r], options.sampler, site);
-        c.ids.push_back(drawn.id);
-        c.logprobs.push_back(drawn.logprob);
-        history[r].push_back(drawn.id);
-        std::string text;
-        const bool ended = std::count(end_ids.begin(), end_ids.end(), drawn.id) > 0;
-        const bool stopped = !ended && ends[r].push(drawn.id, text);
-        tell(r, text);
-        if (ended || stopped) c.reason = ended ? "end" : "stop";
-        next.push_back({drawn.id});  // read even when it is the last, so that the state knows the whole text
-        still.push_back(r);
-        place.push_back(i);
-        continue;
-      }
-      if (c.reason != "stop") {
-        std::string text;
-        ends[r].finish(text);
-        tell(r, text);
-      }
-      done[r] = std::move(running.rows[i]);
-    }
-    if (still.size() < live.size()) {
-      State left;
-      for (size_t i : place) left.rows.push_back(std::move(running.rows[i]));
-      running = std::move(left);
-    }
-    live = std::move(still);
-  }
-  state.rows = std::move(done);
-  return out;
+}
+
+}  // namespace
+
+std::vector<Completion> generate(const Model& model, const Tokenizer* tokenizer,
+                                 const std::vector<std::vector<int64_t>>& prompts,
+                                 const std::vector<int64_t>& end_ids, const GenerateOptions& options,
+                                 uint64_t seed, State& state, const GenerateHooks& hooks) {
+  const at::NoGradGuard no_grad;
+  check(prompts, tokenizer, options, state);
+  return Generator(model, tokenizer, end_ids, options, seed, hooks).run(prompts, state);
 }
 
 }  // namespace mneme

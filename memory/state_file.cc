@@ -4,16 +4,19 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <map>
+#include <sstream>
 
 #include "base/error.h"
 #include "base/json.h"
 #include "io/safetensors.h"
+#include "model/lora.h"
 
 namespace mneme {
 namespace {
 
 using Json = nlohmann::json;
-constexpr const char* kFormat = "mneme-state-1";
+constexpr const char* kFormat = "mneme-state-2";
 constexpr int64_t kMostRows = 1 << 20;
 constexpr int64_t kMostSlots = int64_t{1} << 40;
 
@@ -40,10 +43,11 @@ class Hash {
 };
 
 // In the order of names, whatever their order in the file.
-std::string content_hash(NamedTensors tensors, const std::string& rows) {
+std::string content_hash(NamedTensors tensors, const std::string& rows, const std::string& note) {
   std::sort(tensors.begin(), tensors.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   Hash hash;
   hash.add(rows);
+  hash.add(note);
   for (const auto& [name, t] : tensors) {
     hash.add(name);
     hash.add(t);
@@ -85,24 +89,54 @@ Json put_row(const Row& row, const std::string& at, NamedTensors& out) {
   return j;
 }
 
+std::map<std::string, std::string> parts_of(const std::string& fingerprint) {
+  std::map<std::string, std::string> out;
+  std::istringstream words(fingerprint);
+  for (std::string word; words >> word;) {
+    const size_t equals = word.find('=');
+    if (equals != std::string::npos) out[word.substr(0, equals)] = word.substr(equals + 1);
+  }
+  return out;
+}
+
+// What of two fingerprints differs, in words.
+std::string difference(const std::string& saved, const std::string& here) {
+  const std::map<std::string, std::string> a = parts_of(saved), b = parts_of(here);
+  const std::pair<const char*, const char*> names[] = {
+      {"model", "another architecture or size"},
+      {"options", "another memory method, or other options of it"},
+      {"type", "another type of numbers"},
+      {"weights", "other weights"},
+      {"more", "another tokenizer"}};
+  std::string out;
+  for (const auto& [key, words] : names) {
+    const auto x = a.find(key), y = b.find(key);
+    if (x == a.end() || y == b.end()) return "'" + saved + "', here '" + here + "'";
+    if (x->second != y->second) {
+      out += (out.empty() ? "" : "; ") + std::string(words);
+      if (key == std::string("type")) out += " (saved " + x->second + ", here " + y->second + ")";
+    }
+  }
+  return out;
+}
+
 class Loader {
  public:
   explicit Loader(const std::string& path) : file_(SafetensorsFile::open(path)), where_(path) {}
 
-  State load(const std::string& fingerprint) {
+  StateFile load(const std::string& fingerprint) {
     const std::string format = meta("format");
     if (format != kFormat)
       refuse("it has the format '" + format + "', expected '" + kFormat + "'",
              "save it again with this version");
     if (!fingerprint.empty() && meta("fingerprint") != fingerprint) {
-      refuse("it belongs to another model, method, option set or tokenizer (" + meta("fingerprint") +
-                 ", here " + fingerprint + ")",
+      refuse("it belongs to another model: " + difference(meta("fingerprint"), fingerprint),
              "open it with the model and options that wrote it");
     }
     const std::string rows = meta("rows");
     NamedTensors all;
     for (const std::string& name : file_.names()) all.emplace_back(name, file_.tensor(name));
-    if (content_hash(all, rows) != meta("checksum"))
+    if (content_hash(all, rows, meta("note")) != meta("checksum"))
       refuse("its contents do not match its checksum", "it was damaged; use a copy");
     const Json parsed = parse_json(rows, where_ + ": rows");
     if (!parsed.is_array() || parsed.size() > static_cast<size_t>(kMostRows))
@@ -110,7 +144,7 @@ class Loader {
     State state;
     for (size_t r = 0; r < parsed.size(); ++r)
       state.rows.push_back(row(parsed[r], "row" + std::to_string(r)));
-    return state;
+    return {std::move(state), meta("fingerprint"), meta("note")};
   }
 
  private:
@@ -195,19 +229,29 @@ class Loader {
 }  // namespace
 
 std::string fingerprint(const Model& model, const std::string& more) {
-  Hash hash;
-  hash.add(model.decoder->config().original.dump());
-  hash.add(options_json(model.options).dump());
-  hash.add(dtype_name(model.decoder->dtype()));
-  for (const Parameter& p : model.parameters()) {
-    hash.add(p.name);
-    if (p.defined()) hash.add(p.value());
+  const auto hashed = [](const std::string& text) {
+    Hash hash;
+    hash.add(text);
+    return hash.hex();
+  };
+  // Options of other methods do not matter, nor what later versions add to them.
+  const Json all = options_json(model.options);
+  const std::string& method = model.options.method;
+  const std::string options = method + (all.contains(method) ? all.at(method).dump() : "");
+  Hash weights;
+  std::vector<Parameter> parameters = model.parameters();
+  for (Parameter& p : lora_parameters(*model.decoder)) parameters.push_back(std::move(p));
+  for (const Parameter& p : parameters) {
+    weights.add(p.name);
+    if (p.defined()) weights.add(p.value());
   }
-  hash.add(more);
-  return hash.hex();
+  return "model=" + hashed(model.decoder->config().original.dump()) + " options=" + hashed(options) +
+         " type=" + dtype_name(model.decoder->dtype()) + " weights=" + weights.hex() +
+         " more=" + hashed(more);
 }
 
-void save_state(const State& state, const std::string& fingerprint, const std::string& path) {
+void save_state(const State& state, const std::string& fingerprint, const std::string& path,
+                const std::string& note) {
   NamedTensors tensors;
   Json rows = Json::array();
   for (int64_t r = 0; r < state.size(); ++r) {
@@ -218,11 +262,16 @@ void save_state(const State& state, const std::string& fingerprint, const std::s
                     {{"format", kFormat},
                      {"fingerprint", fingerprint},
                      {"rows", text},
-                     {"checksum", content_hash(tensors, text)}});
+                     {"note", note},
+                     {"checksum", content_hash(tensors, text, note)}});
+}
+
+StateFile read_state_file(const std::string& path, const std::string& fingerprint) {
+  return Loader(path).load(fingerprint);
 }
 
 State load_state(const std::string& path, const std::string& fingerprint) {
-  return Loader(path).load(fingerprint);
+  return Loader(path).load(fingerprint).state;
 }
 
 }  // namespace mneme

@@ -9,13 +9,21 @@
 
 namespace mneme {
 
-// What must be equal for a state to make sense: the model's shape and weights, the method and its options,
-// and whatever the caller adds (a tokenizer's hash). Hashing reads every parameter once.
+// What must be equal for a state to make sense: "model=... options=... type=... weights=... more=...", hashes
+// of the configuration, the method and its options, every parameter (adapters included), and whatever the
+// caller adds (a tokenizer's hash). Reads every parameter once.
 std::string fingerprint(const Model& model, const std::string& more = {});
 
-void save_state(const State& state, const std::string& fingerprint, const std::string& path);
-// Throws Error{input} with the reason: another version, another model (`fingerprint` empty: any), cut,
-// changed, or with values that are not finite.
-State load_state(const std::string& path, const std::string& fingerprint);
+// `note`: the caller's own words about the state, checked and kept with it.
+void save_state(const State& state, const std::string& fingerprint, const std::string& path,
+                const std::string& note = {});
+// Throws Error{input} with the reason: another version, another model (`fingerprint` empty: any) and what of
+// it is another, cut, changed, or with values that are not finite.
+struct StateFile {
+  State state;
+  std::string fingerprint, note;
+};
+StateFile read_state_file(const std::string& path, const std::string& fingerprint);
+State load_state(const std::string& path, const std::string& fingerprint);  // the state alone
 
 }  // namespace mneme
