@@ -39,7 +39,17 @@ Chat::Chat(Session session, std::shared_ptr<const Tokenizer> tokenizer, ChatTemp
   const Json& saved = session_.extra;
   if (saved.is_object() && saved.contains("messages")) {
     messages_ = checked_messages(saved.at("messages"));
-    rendered_ = saved.value("rendered", "");
+    if (saved.contains("rendered") && saved.at("rendered").is_string()) rendered_ = saved.at("rendered");
+    for (const Json& t : saved.value("turns", Json::array())) {
+      if (!t.is_array() || t.size() != 2 || !t[0].is_number_integer() || !t[1].is_number_integer())
+        throw Error(Kind::input, "the session's turns are no pairs of numbers");
+      const Turn turn{t[0].get<int64_t>(), t[1].get<int64_t>()};
+      const bool fits = turn.tokens >= 0 && turn.rendered >= 0 &&
+                        turn.tokens <= static_cast<int64_t>(session_.text().size()) &&
+                        turn.rendered <= static_cast<int64_t>(rendered_.size());
+      if (!fits) throw Error(Kind::input, "the session's turns do not fit its text");
+      turns_.push_back(turn);
+    }
     return;
   }
   if (!session_.text().empty()) {
@@ -49,22 +59,17 @@ Chat::Chat(Session session, std::shared_ptr<const Tokenizer> tokenizer, ChatTemp
   if (!system.empty()) messages_.push_back({{"role", "system"}, {"content", system}});
 }
 
-// What the session has read stays as its own tokens, if the new part's tokens are those that the whole text
-// would have there; else the whole text's tokens.
-std::vector<int64_t> Chat::ids_of(const std::string& text) const {
+// The session's own tokens and those of what is new, if the new ones are those that the whole text would have
+// there.
+std::optional<std::vector<int64_t>> Chat::ids_behind(const std::string& text) const {
+  if (rendered_.empty() || text.rfind(rendered_, 0) != 0) return std::nullopt;
   const std::vector<int32_t> whole = tokenizer_->encode(text, /*add_special=*/false);
-  if (!rendered_.empty() && text.rfind(rendered_, 0) == 0) {
-    const std::vector<int32_t> more =
-        tokenizer_->encode(text.substr(rendered_.size()), /*add_special=*/false);
-    const bool same_end =
-        more.size() <= whole.size() && std::equal(more.rbegin(), more.rend(), whole.rbegin());
-    if (same_end) {
-      std::vector<int64_t> ids = session_.text();
-      ids.insert(ids.end(), more.begin(), more.end());
-      return ids;
-    }
-  }
-  return {whole.begin(), whole.end()};
+  const std::vector<int32_t> more = tokenizer_->encode(text.substr(rendered_.size()), /*add_special=*/false);
+  if (more.size() > whole.size() || !std::equal(more.rbegin(), more.rend(), whole.rbegin()))
+    return std::nullopt;
+  std::vector<int64_t> ids = session_.text();
+  ids.insert(ids.end(), more.begin(), more.end());
+  return ids;
 }
 
 Completion Chat::say(const std::string& said, const std::vector<int64_t>& end_ids,
@@ -74,9 +79,24 @@ Completion Chat::say(const std::string& said, const std::vector<int64_t>& end_id
   ChatOptions how;
   how.add_generation_prompt = true;
   const std::string text = template_.render(messages, how);
+  const Turn before{static_cast<int64_t>(session_.text().size()), static_cast<int64_t>(rendered_.size())};
   session_.remember_place();
-  session_.set_text(ids_of(text));
-  const Completion c = session_.go_on({}, end_ids, options, seed, hooks);
+  if (const auto ids = ids_behind(text)) {
+    turns_.push_back(before);
+    session_.set_text(*ids);
+  } else {
+    const std::vector<int32_t> ids_of_all = tokenizer_->encode(text, /*add_special=*/false);
+    turns_.clear();
+    session_.set_text({ids_of_all.begin(), ids_of_all.end()});
+  }
+  rendered_.clear();  // and stays so if what follows fails
+  Completion c;
+  try {
+    c = session_.go_on({}, end_ids, options, seed, hooks);
+  } catch (...) {
+    turns_.clear();
+    throw;
+  }
   messages.push_back({{"role", "assistant"}, {"content", c.text}});
   messages_ = std::move(messages);
   // A stop text is in the session's tokens and not in the answer: then the next turn compares token by token.
@@ -89,12 +109,23 @@ Completion Chat::say(const std::string& said, const std::vector<int64_t>& end_id
   return c;
 }
 
-void Chat::note() { session_.extra = {{"messages", messages_}, {"rendered", rendered_}}; }
+void Chat::note() {
+  Json turns = Json::array();
+  for (const Turn& t : turns_) turns.push_back({t.tokens, t.rendered});
+  session_.extra = {{"messages", messages_}, {"rendered", rendered_}, {"turns", turns}};
+}
 
 bool Chat::undo() {
   if (!is_exchange(messages_)) return false;
   messages_.erase(messages_.end() - 2, messages_.end());
-  rendered_.clear();  // the next turn finds the common beginning
+  if (turns_.empty()) {
+    rendered_.clear();  // the next turn finds the common beginning
+  } else {
+    rendered_.resize(static_cast<size_t>(turns_.back().rendered));
+    const std::vector<int64_t>& text = session_.text();
+    session_.set_text({text.begin(), text.begin() + static_cast<std::ptrdiff_t>(turns_.back().tokens)});
+    turns_.pop_back();
+  }
   note();
   return true;
 }
@@ -105,6 +136,7 @@ void Chat::reset() {
   messages_ = Json::array();
   if (system) messages_.push_back(first);
   rendered_.clear();
+  turns_.clear();
   session_.set_text({});
   note();
 }

@@ -31,7 +31,7 @@ class Chat {
   const Session& session() const { return session_; }
 
  private:
-  std::vector<int64_t> ids_of(const std::string& text) const;
+  std::optional<std::vector<int64_t>> ids_behind(const std::string& text) const;
   void note();
 
   Session session_;
@@ -39,6 +39,11 @@ class Chat {
   ChatTemplate template_;
   nlohmann::ordered_json messages_;
   std::string rendered_;  // the text that the session's tokens stand for
+  // Before each exchange that was added behind the last: how many tokens, how much of `rendered_`.
+  struct Turn {
+    int64_t tokens, rendered;
+  };
+  std::vector<Turn> turns_;
 };
 
 }  // namespace mneme
