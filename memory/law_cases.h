@@ -12,6 +12,7 @@ struct LawCase {
   std::string name;  // "rmt/llama"
   MemoryOptions options;
   bool llama = false;
+  const MethodRow* row = nullptr;  // null: the registry's row of that name
 };
 
 std::vector<LawCase> law_cases();

@@ -3,6 +3,7 @@
 #include <functional>
 
 #include "base/random.h"
+#include "memory/skeleton.h"
 #include "model/architectures.h"
 
 namespace mneme {
@@ -52,6 +53,11 @@ std::vector<LawCase> law_cases() {
       cases.push_back({row.name + std::string(llama ? "/llama" : "/gpt2"), small(row.name), llama});
     }
   }
+  for (bool llama : {false, true}) {
+    LawCase c{std::string("skeleton") + (llama ? "/llama" : "/gpt2"), small("skeleton"), llama};
+    c.row = &skeleton_row();
+    cases.push_back(c);
+  }
   for (const char* mode : {"stage1", "rmt"}) {
     LawCase c{std::string("hmt-") + mode + "/llama", small("hmt"), true};
     c.options.hmt.mode = mode;
@@ -83,7 +89,8 @@ Model law_model(const LawCase& c, at::ScalarType type) {
   m.decoder = std::make_unique<Decoder>(parse_model_config(config(c.llama)));
   m.decoder->initialise(7);
   m.options = c.options;
-  m.memory = make_memory(*m.decoder, c.options);
+  m.memory = c.row && c.options.method == c.row->name ? c.row->make(*m.decoder, c.options)
+                                                      : make_memory(*m.decoder, c.options);
   m.memory->initialise(11);
   uint64_t index = 0;
   for (const Parameter& p : m.parameters()) {  // the usual deviation of 0.02 would hide the memory's part

@@ -199,7 +199,7 @@ TEST_P(Laws, Finish) {
 }
 
 TEST_P(Laws, Off) {
-  const MethodRow& row = find_method(GetParam().options.method);
+  const MethodRow& row = GetParam().row ? *GetParam().row : find_method(GetParam().options.method);
   LawCase off = GetParam(), baseline = GetParam();
   off.options = row.off(off.options);
   baseline.options = row.baseline(baseline.options);
