@@ -82,7 +82,7 @@ class Memory {
  public:
   virtual ~Memory() = default;
 
-  virtual void initial(Row&) const {}          // a fresh row's own entries
+  virtual void initial(Row&) const {}  // a fresh row's own entries
   // Text tokens that training reads in one call; a method that trains on whole texts says kUnbounded.
   virtual int64_t training_room(const Row& fresh) const { return room(fresh); }
   virtual int64_t room(const Row&) const = 0;  // text tokens until the open segment closes; kUnbounded: never
