@@ -7,6 +7,7 @@
 
 #include "apps/command.h"
 #include "apps/load.h"
+#include "apps/read_document.h"
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
@@ -20,9 +21,9 @@ namespace {
 
 struct GenerateCommandOptions {
   CommonOptions common;
-  std::string model, adapter, tokenizer, session_file, prompts;
+  std::string model, adapter, tokenizer, session_file, prompts, document;
   std::vector<std::string> prompt;
-  int64_t samples = 1, batch = 32;
+  int64_t samples = 1, batch = 32, save_every = 0;
   MemoryOptions memory;
   GenerateOptions generate;
   SessionOptions session;
@@ -36,6 +37,11 @@ struct GenerateCommandOptions {
     v.field("samples", samples, "continuations of each prompt");
     v.field("batch", batch, "texts that run at the same time");
     v.field("session", session_file, "file that keeps the text and its memory between runs (one prompt)");
+    v.field("read", document,
+            "text file that is read before the prompt, with progress; a session that stopped inside it goes "
+            "on there");
+    v.field("save_every", save_every,
+            "with --read and --session: tokens between two saves; 0: one at the end");
     v.field("keep_ends", session.keep, "segment ends that the session can go back to (mneme state fork)");
     generate.visit(v);
     v.section("memory", memory, "another memory method than the folder's");
@@ -100,7 +106,20 @@ GenerateHooks streaming(bool on) {
 }
 
 int run_session(const GenerateCommandOptions& o, const Loaded& loaded) {
-  Session session = Session::open_or_start(loaded.model, loaded.tokenizer, o.session_file, o.session);
+  Session session = o.session_file.empty()
+                        ? Session(loaded.model, loaded.tokenizer, o.session)
+                        : Session::open_or_start(loaded.model, loaded.tokenizer, o.session_file, o.session);
+  const auto save = [&] {
+    if (!o.session_file.empty()) session.save(o.session_file);
+  };
+  if (!o.document.empty()) {
+    const int code =
+        read_document(session, encoded(loaded, read_file(o.document), true), o.session_file, o.save_every);
+    if (code != 0 || o.prompt.empty()) {
+      save();
+      return code;
+    }
+  }
   const bool begins = session.text().empty();
   if (!begins) log_info("session", "{}: going on behind {} tokens", o.session_file, session.text().size());
   const std::string prompt = o.prompt.empty() ? "" : o.prompt[0];
@@ -114,7 +133,7 @@ int run_session(const GenerateCommandOptions& o, const Loaded& loaded) {
   } else {
     print_json(c, prompt, 0);
   }
-  session.save(o.session_file);
+  save();
   return 0;
 }
 
@@ -154,11 +173,12 @@ int run_batches(const GenerateCommandOptions& o, const Loaded& loaded) {
 int run(int argc, const char* const* argv) {
   GenerateCommandOptions o;
   if (!read_options(kGenerateCommand, argc, argv, o)) return 0;
-  if (!o.session_file.empty() && (o.prompt.size() > 1 || o.samples != 1 || !o.prompts.empty())) {
-    throw Error(Kind::usage, "--session takes one prompt and one sample");
+  const bool one = !o.session_file.empty() || !o.document.empty();
+  if (one && (o.prompt.size() > 1 || o.samples != 1 || !o.prompts.empty())) {
+    throw Error(Kind::usage, "--session and --read take one prompt and one sample");
   }
   const Loaded loaded = load_for_inference(o.model, o.tokenizer, o.common, o.memory, true, o.adapter);
-  return o.session_file.empty() ? run_batches(o, loaded) : run_session(o, loaded);
+  return one ? run_session(o, loaded) : run_batches(o, loaded);
 }
 
 }  // namespace

@@ -93,7 +93,7 @@ void Session::read_to(int64_t position) {
     State state;
     state.rows.push_back(std::move(row_));
     try {
-      read(*model_, batch, state);
+      mneme::read(*model_, batch, state);
     } catch (...) {
       row_ = std::move(state.rows[0]);
       throw;
@@ -134,6 +134,24 @@ void Session::go_back(int64_t count) {
   if (count == 0) return;
   const Row& to = ends_[ends_.size() - static_cast<size_t>(count)];
   set_text({text_.begin(), text_.begin() + static_cast<std::ptrdiff_t>(to.position)});
+}
+
+void Session::read(const std::vector<int64_t>& ids, int64_t piece,
+                   const std::function<bool(const Row&)>& after) {
+  MNEME_CHECK(piece > 0, "pieces of no tokens");
+  const auto differ = std::mismatch(text_.begin(), text_.end(), ids.begin(), ids.end());
+  if (differ.first != text_.end() && differ.second != ids.end()) {
+    throw Error(Kind::usage,
+                "the session holds another text: it differs at token " +
+                    std::to_string(differ.first - text_.begin()) + " of " + std::to_string(text_.size()),
+                "use another session file");
+  }
+  if (ids.size() > text_.size()) text_ = ids;
+  const auto last = static_cast<int64_t>(ids.size()) - 1;
+  while (row_.position < last) {
+    read_to(std::min(row_.position + piece, last));
+    if (!after(row_)) return;
+  }
 }
 
 Completion Session::go_on(const std::vector<int64_t>& ids, const std::vector<int64_t>& end_ids,

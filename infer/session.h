@@ -11,6 +11,7 @@
 #pragma once
 
 #include <deque>
+#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -42,6 +43,9 @@ class Session {
   std::vector<int64_t> ends() const;  // positions that go_back() leads to, ascending
   Completion go_on(const std::vector<int64_t>& ids, const std::vector<int64_t>& end_ids,
                    const GenerateOptions& options, uint64_t seed, const GenerateHooks& hooks = {});
+  // Reads a document, all but its last token, from where the session stands in it, `piece` tokens at a time.
+  // `after` sees each piece; false: stop there. Throws Error{usage} when the session holds another text.
+  void read(const std::vector<int64_t>& ids, int64_t piece, const std::function<bool(const Row&)>& after);
   // To the count-th last of the kept segment ends. Throws Error{usage} when there are not so many.
   void go_back(int64_t count);
   // The text becomes `ids`: what is known of their common beginning stays, from the latest kept place in it.

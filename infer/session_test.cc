@@ -64,6 +64,25 @@ TEST_P(Sessions, StoppedSavedAndGoneOnEqualsOneRun) {
   EXPECT_EQ(parts.row().position, once.row().position);
 }
 
+TEST_P(Sessions, ADocumentIsReadOnFromWhereItStopped) {
+  const Model model = tiny(GetParam());
+  std::vector<int64_t> ids;
+  for (int64_t i = 0; i < 40; ++i) ids.push_back(1 + i * 7 % 23);
+  Session once(model, nullptr), stopped(model, nullptr);
+  const auto always = [](const Row&) { return true; };
+  once.read(ids, 40, always);
+  stopped.read(ids, 5, [](const Row& row) { return row.position < 15; });
+  EXPECT_EQ(stopped.row().position, 15);
+  stopped.save(path());
+  Session later = Session::open(model, nullptr, path());
+  int64_t pieces = 0;
+  later.read(ids, 8, [&](const Row&) { return ++pieces > 0; });
+  EXPECT_EQ(pieces, 3);
+  EXPECT_EQ(later.go_on({}, {}, tokens(9), 7).ids, once.go_on({}, {}, tokens(9), 7).ids);
+  ids[4] = 28;
+  EXPECT_THROW(later.read(ids, 8, always), Error);
+}
+
 TEST_P(Sessions, KeptSegmentEndsCanBeGoneBackTo) {
   const Model model = tiny(GetParam());
   Session s(model, nullptr, {.keep = 3});
