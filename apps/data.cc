@@ -23,6 +23,7 @@
 namespace mneme {
 
 extern const Command kDataCommand;
+extern const Command kDataTokenizer;  // data_tokenizer.cc
 
 namespace {
 
@@ -389,7 +390,7 @@ int run_synth(int argc, const char* const* argv) {
   return 0;
 }
 
-// --- the three together
+// --- all together
 
 const Command kPrepare = {
     "data prepare", "tokenise texts into shards; an interrupted run goes on where it was",
@@ -404,7 +405,7 @@ const Command kSynth = {"data synth", "generate examples of a task as JSON lines
                         run_synth};
 
 int run(int argc, const char* const* argv) {
-  const Command* parts[] = {&kPrepare, &kInspect, &kSynth};
+  const Command* parts[] = {&kPrepare, &kInspect, &kSynth, &kDataTokenizer};
   const std::string word = argc > 1 ? argv[1] : "--help";
   for (const Command* part : parts) {
     if (part->name.substr(5) == word) return part->run(argc - 1, argv + 1);
@@ -424,13 +425,14 @@ int run(int argc, const char* const* argv) {
     print("\neach with --help\n");
     return 0;
   }
-  throw Error(Kind::usage, "unknown 'mneme data " + word + "'", "there are: prepare, inspect, synth");
+  throw Error(Kind::usage, "unknown 'mneme data " + word + "'",
+              "there are: prepare, inspect, synth, tokenizer");
 }
 
 }  // namespace
 
 const Command kDataCommand = {"data", "prepare, inspect and generate training data",
-                              "mneme data prepare|inspect|synth ...",
+                              "mneme data prepare|inspect|synth|tokenizer ...",
                               "mneme data inspect chats.jsonl --tokenizer models/llama", run};
 
 }  // namespace mneme
