@@ -1,0 +1,155 @@
+// How fast models read, and whether reading stays as fast and as small however long the text.
+//
+//   reading_bench long [--tokens N]   a small model reads N tokens (1,000,000) with each method: bytes of the
+//   state,
+//                                     resident memory, time of a token in the second and in the last tenth
+//   reading_bench rate                the 125M shape in bf16: prompt and decoding of the plain decoder, and
+//   reading in
+//                                     segments of 512 with RMT and HMT beside it, in turns within one run
+//   ... [--threads N]
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "base/progress.h"
+#include "memory/model_folder.h"
+#include "memory/read.h"
+#include "tensor/threads.h"
+
+namespace {
+
+using namespace mneme;
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+double read_some(const Model& model, State& state, int64_t tokens) {
+  Batch batch;
+  batch.ids = at::randint(3, 300, {1, tokens}, at::kLong);
+  const double start = now();
+  read(model, batch, state);
+  return now() - start;
+}
+
+MemoryOptions method(const std::string& name, int64_t segment) {
+  MemoryOptions o;
+  o.method = name;
+  o.window.window = segment;
+  o.sink = {4, segment};
+  o.rmt = {segment, 8};
+  o.hmt.segment = segment;
+  o.hmt.sensory = segment / 8;
+  o.hmt.recall_width = 64;
+  o.landmark.segment = segment;
+  o.landmark.blocks = 4096;
+  return o;
+}
+
+void long_text(int64_t tokens) {
+  constexpr int64_t kPiece = 2048;
+  const int64_t pieces = std::max<int64_t>(20, tokens / kPiece), tenth = pieces / 10;
+  std::printf("%-10s %12s %12s %12s %14s %14s %8s\n", "method", "state 20%", "state end", "bound",
+              "resident +", "us a token", "end/20%");
+  for (const char* name : {"window", "sink", "rmt", "hmt", "landmark"}) {
+    const Model model = fresh_model("configs/models/passkey-llama.json", method(name, 256), 1);
+    State state = model.initial(1);
+    // The least time of a piece: others may be using the machine.
+    double early = 1e30, late = 1e30;
+    int64_t early_bytes = 0;
+    uint64_t early_resident = 0;
+    for (int64_t i = 0; i < pieces; ++i) {
+      const double seconds = read_some(model, state, kPiece);
+      if (i >= tenth && i < 2 * tenth) early = std::min(early, seconds);
+      if (i >= pieces - tenth) late = std::min(late, seconds);
+      if (i != 2 * tenth) continue;
+      early_bytes = state.rows[0].bytes();
+      early_resident = resident_bytes();
+    }
+    const auto grown = static_cast<int64_t>(resident_bytes()) - static_cast<int64_t>(early_resident);
+    std::printf("%-10s %12lld %12lld %12lld %14lld %14.1f %8.3f\n", name, static_cast<long long>(early_bytes),
+                static_cast<long long>(state.rows[0].bytes()), static_cast<long long>(model.memory->bound()),
+                static_cast<long long>(grown), late / kPiece * 1e6, late / early);
+    std::fflush(stdout);
+  }
+}
+
+Model large(const MemoryOptions& memory) {
+  Model model = fresh_model("configs/models/bench-125m.json", memory, 1);
+  model.decoder->to(at::kCPU, at::kBFloat16, at::kBFloat16);
+  model.memory->to(at::kCPU, at::kBFloat16);
+  return model;
+}
+
+// Tokens a second, the best of some runs.
+double rate(const Model& model, int64_t tokens) {
+  State state = model.initial(1);
+  return static_cast<double>(tokens) / read_some(model, state, tokens);
+}
+
+void rates() {
+  const Model plain = large({}), rmt = large(method("rmt", 512)), hmt = large(method("hmt", 512)),
+              segments = large([] {
+                MemoryOptions o;
+                o.method = "segments";
+                o.segments.segment = 512;
+                return o;
+              }());
+  double prompt = 0, decode = 0, with_rmt = 0, with_hmt = 0, with_none = 0;
+  for (int i = 0; i < 6; ++i) {
+    prompt = std::max(prompt, rate(plain, 512));
+    with_none = std::max(with_none, rate(segments, 2048));
+    with_rmt = std::max(with_rmt, rate(rmt, 2048));
+    with_hmt = std::max(with_hmt, rate(hmt, 2048));
+    State state = plain.initial(1);
+    read_some(plain, state, 16);
+    double least = 1e30;
+    for (int t = 0; t < 24; ++t) {
+      Batch one;
+      one.ids = at::full({1, 1}, 5, at::kLong);
+      const double start = now();
+      const Reading r = read(plain, one, state);
+      plain.decoder->logits(r.hidden);
+      least = std::min(least, now() - start);
+    }
+    decode = std::max(decode, 1 / least);
+  }
+  int64_t weights = 0;
+  for (const Parameter& p : plain.parameters()) weights += p.value().numel() * 2;
+  std::printf("plain decoder, prompt of 512     %8.0f tokens/s\n", prompt);
+  std::printf("plain decoder, one at a time     %8.0f tokens/s   %.1f GB/s of weights\n", decode,
+              decode * static_cast<double>(weights) * 1e-9);
+  std::printf("segments of 512                  %8.0f tokens/s   %.2f of the prompt's\n", with_none,
+              with_none / prompt);
+  std::printf("rmt, segments of 512             %8.0f tokens/s   %.2f of the prompt's\n", with_rmt,
+              with_rmt / prompt);
+  std::printf("hmt, segments of 512             %8.0f tokens/s   %.2f of the prompt's\n", with_hmt,
+              with_hmt / prompt);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  int64_t tokens = 1000000;
+  int threads = 0;
+  std::string what = argc > 1 ? argv[1] : "";
+  for (int i = 2; i + 1 < argc; i += 2) {
+    if (!std::strcmp(argv[i], "--tokens")) tokens = std::atoll(argv[i + 1]);
+    if (!std::strcmp(argv[i], "--threads")) threads = std::atoi(argv[i + 1]);
+  }
+  if (what != "long" && what != "rate") {
+    std::fprintf(stderr, "usage: reading_bench long|rate [--tokens N] [--threads N]\n");
+    return 2;
+  }
+  set_threads(threads);
+  const at::NoGradGuard no_grad;
+  if (what == "long") {
+    long_text(tokens);
+  } else {
+    rates();
+  }
+}
