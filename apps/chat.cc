@@ -36,7 +36,7 @@ struct ChatCommandOptions {
             "file that keeps the conversation and its memory; saved after every answer");
     v.field("keep_ends", session.keep, "segment ends kept to go back to when a turn is undone");
     generate.visit(v);
-    v.section("memory", memory, "another memory method than the folder's");
+    v.section("memory", memory, "the memory; what is not said is as the folder says");
     common.visit(v);
   }
 };
@@ -187,7 +187,7 @@ class Talk {
 int run(int argc, const char* const* argv) {
   ChatCommandOptions o;
   o.generate.max_tokens = 512;
-  if (!read_options(kChatCommand, argc, argv, o)) return 0;
+  if (!read_model_options(kChatCommand, argc, argv, o)) return 0;
   const Loaded loaded = load_for_inference(o.model, o.tokenizer, o.common, o.memory, true, o.adapter);
   Session session = o.session_file.empty()
                         ? Session(loaded.model, loaded.tokenizer, o.session)

@@ -58,7 +58,7 @@ struct EvalOptions {
     v.field("use", use, "uses of the memory: on, off, shuffled, foreign");
     v.field("documents", documents, "recall: documents of each measurement");
     v.field("rows", rows, "documents of a batch; 0: as suits the task");
-    v.section("memory", memory, "another memory than the folder's");
+    v.section("memory", memory, "the memory; what is not said is as the folder says");
     v.section("recall", recall, "the associative recall task");
     v.section("passkey", passkey, "the pass-key test");
     v.section("perplexity", perplexity, "perplexity of documents");
@@ -235,7 +235,7 @@ void perplexity(const EvalOptions& o, const Model& model, const Tokenizer* token
 int run(int argc, const char* const* argv) {
   EvalOptions o;
   o.common.seed = 1000003;  // not the seed of a training
-  if (!read_options(kEvalCommand, argc, argv, o)) return 0;
+  if (!read_model_options(kEvalCommand, argc, argv, o)) return 0;
   if (!o.input.empty() && o.task != "perplexity")
     throw Error(Kind::usage, "only --task perplexity reads documents");
   const bool tokens =

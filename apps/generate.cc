@@ -44,7 +44,7 @@ struct GenerateCommandOptions {
             "with --read and --session: tokens between two saves; 0: one at the end");
     v.field("keep_ends", session.keep, "segment ends that the session can go back to (mneme state fork)");
     generate.visit(v);
-    v.section("memory", memory, "another memory method than the folder's");
+    v.section("memory", memory, "the memory; what is not said is as the folder says");
     common.visit(v);
   }
 };
@@ -172,7 +172,7 @@ int run_batches(const GenerateCommandOptions& o, const Loaded& loaded) {
 
 int run(int argc, const char* const* argv) {
   GenerateCommandOptions o;
-  if (!read_options(kGenerateCommand, argc, argv, o)) return 0;
+  if (!read_model_options(kGenerateCommand, argc, argv, o)) return 0;
   const bool one = !o.session_file.empty() || !o.document.empty();
   if (one && (o.prompt.size() > 1 || o.samples != 1 || !o.prompts.empty())) {
     throw Error(Kind::usage, "--session and --read take one prompt and one sample");

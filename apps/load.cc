@@ -39,13 +39,15 @@ std::vector<int64_t> end_ids_of(const std::string& path, const ModelConfig& conf
 
 }  // namespace
 
+MemoryOptions memory_of(const std::string& path) { return stored_memory(HfFolder::open(path)); }
+
 Loaded load_for_inference(const std::string& path, const std::string& tokenizer, const CommonOptions& common,
                           const MemoryOptions& memory, bool with_tokenizer, const std::string& adapter) {
   ModelLoad load;
   load.device = common.device == "auto" ? at::Device(at::kCPU) : parse_device(common.device);
   load.weights = load.activations = choose_dtype(path, common.dtype);
   load.seed = static_cast<uint64_t>(common.seed);
-  if (memory.method != "none") load.memory = memory;
+  load.memory = memory;
   Loaded out{load_model(path, load), nullptr, {}};
   if (with_tokenizer || !tokenizer.empty())
     out.tokenizer = load_tokenizer(tokenizer.empty() ? path : tokenizer);

@@ -45,7 +45,7 @@ Model load_model(const std::string& path, const ModelLoad& load) {
   m.memory = make_memory(*m.decoder, m.options);
   m.memory->initialise(load.seed);
   if (m.memory->parameters().empty()) return m;
-  if (folder.has("memory.safetensors") && !load.memory) {
+  if (folder.has("memory.safetensors") && m.options.method == stored_memory(folder).method) {
     load_parameters(m.memory->parameters(), file_naming(config),
                     source_of(SafetensorsFile::open(folder.file("memory.safetensors"))), rules);
   } else {

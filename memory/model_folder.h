@@ -15,7 +15,7 @@ namespace mneme {
 struct ModelLoad {
   at::Device device = at::kCPU;
   at::ScalarType weights = at::kFloat, activations = at::kFloat;
-  std::optional<MemoryOptions> memory;  // another method or options than mneme.json's
+  std::optional<MemoryOptions> memory;  // instead of what mneme.json says
   uint64_t seed = 0;                    // of parameters that the method adds and the folder lacks
 };
 Model load_model(const std::string& folder, const ModelLoad& load);
