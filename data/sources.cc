@@ -230,9 +230,26 @@ SourceFormat detect_format(const std::string& path, const SourceOptions& options
   return SourceFormat::text;
 }
 
+namespace {
+
+std::vector<std::string> listed_files(const std::string& list) {
+  const std::string folder = std::filesystem::path(list).parent_path().string();
+  std::vector<std::string> paths;
+  LineReader lines(list);
+  for (std::string line; lines.next(line);) {
+    if (!blank(line)) paths.push_back(join_path(folder.empty() ? "." : folder, line));
+  }
+  if (paths.empty()) throw Error(Kind::input, list + ": an empty list", "name one file a line");
+  return paths;
+}
+
+}  // namespace
+
 std::vector<SourceFile> find_sources(const std::string& path, const SourceOptions& options) {
   std::vector<std::string> paths;
-  if (is_folder(path)) {
+  if (path.ends_with(".list")) {
+    paths = listed_files(path);
+  } else if (is_folder(path)) {
     std::error_code code;
     for (std::filesystem::recursive_directory_iterator it(path, code), end; !code && it != end;
          it.increment(code)) {

@@ -29,8 +29,9 @@ struct SourceFile {
   std::string description;  // "JSON lines (messages), gzip"
 };
 
-// The files of a path, sorted by name: itself, or all of a folder that look like data. Throws Error{input}
-// for a file that fits no format and for a folder without any.
+// The files of a path: itself, all of a folder that look like data, sorted by name, or those that a *.list
+// names, one a line, relative to it. Throws Error{input} for a file that fits no format and for a folder
+// without any.
 std::vector<SourceFile> find_sources(const std::string& path, const SourceOptions& options);
 SourceFormat detect_format(const std::string& path, const SourceOptions& options, std::string* description);
 

@@ -105,6 +105,15 @@ TEST(Sources, JsonLinesPlainAndCompressed) {
   }
 }
 
+TEST(Sources, ListsNameFilesRelativeToThem) {
+  TestFolder folder("sources_list");
+  folder.write("texts/b.txt", "second");
+  folder.write("a.jsonl", "{\"text\": \"first\"}");
+  EXPECT_THAT(texts(folder.write("all.list", "a.jsonl\n\ntexts/b.txt\n")), ElementsAre("first", "second"));
+  EXPECT_THROW(texts(folder.write("none.list", "\n")), Error);
+  EXPECT_THROW(texts(folder.write("wrong.list", "absent.txt\n")), Error);
+}
+
 TEST(Sources, DamagedCompressionIsAnError) {
   TestFolder folder("sources_damaged");
   std::string lines;
