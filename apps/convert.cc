@@ -13,6 +13,7 @@
 #include "convert/verify.h"
 #include "convert/write.h"
 #include "io/hf_folder.h"
+#include "io/weight_diff.h"
 #include "memory/model_folder.h"
 
 namespace mneme {
@@ -29,7 +30,9 @@ struct ConvertOptions {
   bool drop_memory = false, replace = false, verify = false;
   MemoryOptions memory;
   void visit(OptionVisitor& v) {
-    v.positional("source", source, "model folder, GGUF file, or a checkpoint of the original RMT or HMT",
+    v.positional("source", source,
+                 "model folder, GGUF file, or a checkpoint of the original RMT or HMT; diff: see mneme "
+                 "convert diff --help",
                  Need::required);
     v.positional("target", target, "folder or *.gguf file to write", Need::required);
     v.choice("to", to, {"auto", "folder", "gguf", "original", "adapter"},
@@ -121,7 +124,41 @@ int write_split(const ConvertOptions& o, Package& tuned) {
   return 0;
 }
 
+struct DiffOptions {
+  CommonOptions common;
+  std::string action, raw, other, target;
+  bool unchecked = false;
+  void visit(OptionVisitor& v) {
+    v.positional("action", action, "make: RAW TUNED DIFF; apply: RAW DIFF TUNED", Need::required);
+    v.positional("raw", raw, "folder of the model that both start from", Need::required);
+    v.positional("other", other, "folder of the tuned model, or of the difference", Need::required);
+    v.positional("target", target, "folder to write", Need::required);
+    v.field("unchecked", unchecked, "apply: whatever the published sum says");
+    common.visit(v);
+  }
+};
+
+const Command kDiffCommand = {"convert diff", "weights as a difference to a model that may not be passed on",
+                              "mneme convert diff make|apply RAW TUNED|DIFF TARGET",
+                              "mneme convert diff apply models/llama-7b landmark-diff models/landmark-7b",
+                              nullptr};
+
+int run_diff(int argc, const char* const* argv) {
+  DiffOptions o;
+  if (!read_options(kDiffCommand, argc, argv, o)) return 0;
+  if (o.action == "make") {
+    make_weight_difference(o.raw, o.other, o.target);
+  } else if (o.action == "apply") {
+    recover_weights(o.raw, o.other, o.target, !o.unchecked);
+  } else {
+    throw Error(Kind::usage, "convert diff: no action '" + o.action + "'", "there are make and apply");
+  }
+  log_info("convert", "{}: written", o.target);
+  return 0;
+}
+
 int run(int argc, const char* const* argv) {
+  if (argc > 1 && std::string_view(argv[1]) == "diff") return run_diff(argc - 1, argv + 1);
   ConvertOptions o;
   if (!read_options(kConvertCommand, argc, argv, o)) return 0;
   PackageOptions how{o.config, o.section, {}, o.lora_alpha};
@@ -174,7 +211,8 @@ int run(int argc, const char* const* argv) {
 const Command kConvertCommand = {"convert",
                                  "a model from one form of files into another, adapters in and out",
                                  "mneme convert [--to folder|gguf|original|adapter] [--store TYPE] "
-                                 "[--adapter DIR]... [--verify] SOURCE TARGET",
+                                 "[--adapter DIR]... [--verify] SOURCE TARGET\n"
+                                 "mneme convert diff make|apply RAW TUNED|DIFF TARGET",
                                  "mneme convert --store q8_0 --verify models/stories stories.gguf", run};
 
 }  // namespace mneme
