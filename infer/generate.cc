@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 #include "base/error.h"
 #include "memory/read.h"
@@ -175,6 +176,8 @@ class Generator {
   void draw(size_t r, const float* line, const Row& row) {
     Completion& c = out_[r];
     std::vector<float> z(line, line + model_.decoder->config().vocab);
+    for (int64_t id : model_.memory->unspoken())
+      z[static_cast<size_t>(id)] = -std::numeric_limits<float>::infinity();
     if (options_.top_logprobs > 0) c.top.push_back(likeliest(z, options_.top_logprobs));
     // The place in the text, not in this call: a text that goes on draws as it would have at once.
     const Site site{.seed = seed_,

@@ -143,6 +143,22 @@ void KvCache::push_page(std::vector<Tensor> k, std::vector<Tensor> v) {
   pages_.push_back({std::move(page), count});
 }
 
+KeyPage KvCache::page(int64_t index, int64_t layer) const {
+  const Held& held = pages_.at(static_cast<size_t>(index));
+  const auto l = static_cast<size_t>(layer);
+  const int64_t begin = index == 0 ? begin_ : 0;
+  return {held.page->k.at(l), held.page->v.at(l), begin, held.count - begin};
+}
+
+void KvCache::replace_page(int64_t index, std::vector<Tensor> k, std::vector<Tensor> v) {
+  Held& held = pages_.at(static_cast<size_t>(index));
+  MNEME_CHECK(k.size() == held.page->k.size() && k.at(0).sizes() == held.page->k[0].sizes());
+  auto page = std::make_shared<Page>();
+  page->k = std::move(k);
+  page->v = std::move(v);
+  held.page = std::move(page);
+}
+
 void KvCache::join(const KvCache& other) {
   MNEME_CHECK(other.begin_ == 0);
   pages_.insert(pages_.end(), other.pages_.begin(), other.pages_.end());

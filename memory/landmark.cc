@@ -10,9 +10,10 @@ namespace mneme {
 namespace {
 
 void check_options(const LandmarkMemoryOptions& o, const ModelConfig& c) {
-  if (o.segment <= 0 || o.block < 0 || o.retrieve < 0 || o.blocks < 0 || o.jump < 0) {
+  if (o.segment <= 0 || o.block < 0 || o.retrieve < 0 || o.blocks < 0 || o.jump < 0 || o.resident < 0) {
     throw Error(Kind::usage,
-                "landmark: expected a positive segment, and block, retrieve, blocks and jump of at least 0");
+                "landmark: expected a positive segment, and block, retrieve, blocks, jump and resident of at "
+                "least 0");
   }
   if (o.id < -1 || o.id >= c.vocab) {
     throw Error(Kind::usage,
@@ -108,8 +109,29 @@ void Landmark::initial(Row& row) const {
 void Landmark::open(const Step& step, State& state) const {
   if (options_.block == 0) return;
   for (const Span& s : step.spans) {
-    if (s.opens) keep_closed_blocks(decoder_, options_, state.rows[static_cast<size_t>(s.row)]);
+    Row& row = state.rows[static_cast<size_t>(s.row)];
+    if (s.opens && keep_closed_blocks(decoder_, options_, row) && options_.resident > 0) spill(row);
   }
+}
+
+void Landmark::spill(Row& row) const {
+  if (!decoder_.device().is_cpu()) {
+    throw Error(Kind::usage, "landmark.resident needs the keys and values in the processor's memory",
+                "use --device cpu, or landmark.resident 0");
+  }
+  std::shared_ptr<PageFile> file;
+  {
+    const std::lock_guard<std::mutex> lock(file_lock_);
+    if (!file_) file_ = PageFile::create(options_.spill, block_bytes(row));
+    file = file_;
+  }
+  spill_blocks(row, options_.resident, *file);
+  file->forget();
+}
+
+std::vector<int64_t> Landmark::unspoken() const {
+  if (options_.block == 0 || options_.id < 0) return {};
+  return {options_.id};
 }
 
 int64_t Landmark::gap(const Draws& draws, int64_t row, int64_t slot) const {

@@ -11,6 +11,8 @@
 // a whole text as one window, without retrieval; there is no gradient through kept blocks.
 #pragma once
 
+#include <mutex>
+
 #include "memory/landmark_slots.h"
 #include "memory/memory.h"
 #include "memory/method_options.h"
@@ -33,6 +35,7 @@ class Landmark : public Memory {
   // In training: the whole call as one window.
   std::optional<Reading> extend_segments(const Batch& batch, State& state, const Draws* draws) const override;
 
+  std::vector<int64_t> unspoken() const override;
   std::vector<Breach> breaches() const override;
   int64_t bound() const override;
   std::vector<Parameter> parameters() override;
@@ -46,12 +49,15 @@ class Landmark : public Memory {
  private:
   bool trains_whole(const Batch& batch, const Draws* draws) const;
   RowSlots slots_of(const Step& step, const Span& span, Row& row, std::vector<int64_t>& text) const;
+  void spill(Row& row) const;
   int64_t window_slots() const;  // of a window of the method's own grid, at most
 
   const Decoder& decoder_;
   LandmarkMemoryOptions options_;
   Tensor landmark_;  // [1, E], where the landmark is no token of the vocabulary
   Tensor miss_;      // [1, E], the context-miss token
+  mutable std::mutex file_lock_;
+  mutable std::shared_ptr<PageFile> file_;  // blocks beyond what stays resident; all rows share it
 };
 
 }  // namespace mneme

@@ -163,8 +163,15 @@ Tensor LandmarkAttend::recalled(int64_t layer, int64_t r, const Tensor& q, const
   const Tensor queries = turned_queries(r, q), landmarks = row.tensors.at("landmarks")[layer];
   const Tensor selected = landmark_search(queries, landmarks, search);
   if (step_.trace) put_trace(layer, r, queries, landmarks, selected);
-  std::vector<LandmarkPage> pages;
-  for (const KeyPage& page : row.caches.at("blocks").pages(layer)) pages.push_back({page.k, page.v});
+  std::vector<LandmarkPage> pages(static_cast<size_t>(slots_[i].kept()));  // of the selected blocks alone
+  const KvCache& blocks = row.caches.at("blocks");
+  const Tensor chosen = selected.to(at::kCPU).contiguous();
+  for (int64_t n = 0; n < chosen.numel(); ++n) {
+    LandmarkPage& page = pages[static_cast<size_t>(chosen.data_ptr<int>()[n])];
+    if (page.k.defined()) continue;
+    const KeyPage held = blocks.page(chosen.data_ptr<int>()[n], layer);
+    page = {held.k, held.v};
+  }
   if (!won.defined()) return landmark_recall(queries, pages, selected, local, lse, search);
   // All kept landmarks are controlled: they share what the context-miss token wins.
   const Tensor nothing = at::full_like(lse, -std::numeric_limits<double>::infinity());

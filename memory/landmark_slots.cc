@@ -51,12 +51,12 @@ Tensor turned(const Decoder& decoder, const Tensor& x, const std::vector<int64_t
   return rotate(x, decoder.rotary().at(positions, x.options()));
 }
 
-void keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row) {
+bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row) {
   if (number(row, "trained") || !row.working.empty()) check_continues(row);
   const LandmarkSlots before(options, row);
   const int64_t lead = before.lead(), width = before.width(), size = row.working.size() - lead;
   const int64_t count = size / width, tail = size % width;
-  if (row.working.empty() || count == 0) return;
+  if (row.working.empty() || count == 0) return false;
   const at::NoGradGuard no_grad;
   const int64_t layers = row.working.layers();
   // Only the last of them, should there be more than are ever kept.
@@ -103,6 +103,29 @@ void keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& opt
     row.working.write(l, at::cat({k.narrow(0, 0, lead), moved}), at::cat({v.narrow(0, 0, lead), rest(v)}));
   }
   row.working.commit();
+  return true;
+}
+
+int64_t block_bytes(const Row& row) {
+  const KvCache& blocks = row.caches.at("blocks");
+  return blocks.bytes() / blocks.page_count();
+}
+
+void spill_blocks(Row& row, int64_t resident, PageFile& file) {
+  KvCache& blocks = row.caches.at("blocks");
+  const int64_t layers = blocks.layers();
+  // What lies in the file is older than what does not, so the walk ends at the first that does.
+  for (int64_t i = blocks.page_count() - 1 - resident / block_bytes(row); i >= 0; --i) {
+    if (file.holds(blocks.page(i, 0).k)) return;
+    std::vector<Tensor> k, v;
+    for (int64_t l = 0; l < layers; ++l) {
+      const KeyPage page = blocks.page(i, l);
+      k.push_back(page.k);
+      v.push_back(page.v);
+    }
+    const Tensor held = file.put(at::stack({at::stack(k), at::stack(v)}));  // [2, L, G, f + 1, K]
+    blocks.replace_page(i, held[0].unbind(), held[1].unbind());
+  }
 }
 
 }  // namespace mneme

@@ -12,6 +12,7 @@
 
 #include "memory/memory.h"
 #include "memory/method_options.h"
+#include "memory/page_file.h"
 #include "ops/landmark_retrieval.h"
 
 namespace mneme {
@@ -39,8 +40,12 @@ class LandmarkSlots {
 };
 
 // At the opening of a window: blocks that the former one completed are kept, and the open block's slots move
-// to their new positions. Throws Error{usage} where the row cannot go on.
-void keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row);
+// to their new positions. Says whether there were any. Throws Error{usage} where the row cannot go on.
+bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row);
+
+// Moves the oldest kept blocks to the file until the others are `resident` bytes at most.
+void spill_blocks(Row& row, int64_t resident, PageFile& file);
+int64_t block_bytes(const Row& row);  // of one kept block
 
 // Turns by the same number of positions per row; without rotary positions, as it is. x [B, T, G, K].
 Tensor turned(const Decoder& decoder, const Tensor& x, const std::vector<int64_t>& by);

@@ -76,6 +76,7 @@ std::vector<LawCase> law_cases() {
     cases.push_back(c);
   };
   landmark("landmark-short/llama", [](LandmarkMemoryOptions& o) { o.blocks = 0; });
+  landmark("landmark-file/llama", [](LandmarkMemoryOptions& o) { o.resident = 1; });
   landmark("landmark-heads/llama", [](LandmarkMemoryOptions& o) { o.select = "max_over_heads"; });
   landmark("landmark-tokens/llama", [](LandmarkMemoryOptions& o) { o.select = "max_over_tokens"; });
   landmark("landmark-miss/llama", [](LandmarkMemoryOptions& o) { o.miss = true; });

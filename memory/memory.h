@@ -95,6 +95,9 @@ class Memory {
     return 0;
   }  // tokens of Row::previous and Row::open that the method reads
 
+  // Tokens of the vocabulary that are the method's own: no text holds them, and none is drawn.
+  virtual std::vector<int64_t> unspoken() const { return {}; }
+
   // Many whole segments at once, where rows or segments do not depend on each other; the default declines.
   virtual std::optional<Reading> extend_segments(const Batch&, State&, const Draws*) const {
     return std::nullopt;

@@ -86,10 +86,10 @@ struct HmtOptions {
 };
 
 struct LandmarkMemoryOptions {
-  int64_t block = 50, segment = 250, retrieve = 4, blocks = 16384, id = -1, jump = 0;
+  int64_t block = 50, segment = 250, retrieve = 4, blocks = 16384, id = -1, jump = 0, resident = 0;
   double tie_eps = 1e-5, group_dropout = 0, miss_controlled = 0, miss_cutoff = 0;
   bool random_phase = true, landmark_predicts = false, miss = false, parity_offbyone = false;
-  std::string select = "token_and_head", softmax = "grouped";
+  std::string select = "token_and_head", softmax = "grouped", spill;
   void visit(OptionVisitor& v) {
     v.field("block", block, "text tokens of a block, which a landmark closes; 0: no landmarks, no memory");
     v.field("segment", segment,
@@ -97,6 +97,9 @@ struct LandmarkMemoryOptions {
             "whole text in one window");
     v.field("retrieve", retrieve, "blocks that each query reads");
     v.field("blocks", blocks, "blocks that are kept, the oldest go first; 0: all");
+    v.field("resident", resident,
+            "bytes of kept blocks that a text holds in memory, older ones lie in a mapped file; 0: all");
+    v.field("spill", spill, "folder of that file; empty: where temporary files go");
     v.field("id", id, "the landmark's token in the vocabulary; -1: a vector of its own");
     v.choice(
         "select", select, {"token_and_head", "max_over_heads", "max_over_tokens"},

@@ -52,6 +52,11 @@ class KvCache {
   // A whole page of somebody else's making (a landmark block, a loaded file): per layer [G, n, K].
   void push_page(std::vector<Tensor> k, std::vector<Tensor> v);
 
+  int64_t page_count() const { return static_cast<int64_t>(pages_.size()); }
+  KeyPage page(int64_t index, int64_t layer) const;
+  // Puts other tensors of the same contents in a page's place, for this cache alone.
+  void replace_page(int64_t index, std::vector<Tensor> k, std::vector<Tensor> v);
+
   void join(const KvCache& other);  // appends the pages of another cache, shared; `other` has dropped nothing
   void drop_front(int64_t count);   // forgets the oldest slots; pages that held only those are released
   void clear();

@@ -43,7 +43,11 @@ class Recall {
     per_word_ = kernels_.matrix->pairs ? 2 : 1;
     words_ = padded(padded(shape.K, per_word_) / per_word_, 16);
     columns_ = padded(shape.K, 16);
-    keys_ = pages[0].k.size(1) - 1;
+    for (const LandmarkPage& page : pages) {
+      if (!page.k.defined()) continue;
+      keys_ = page.k.size(1) - 1;
+      break;
+    }
     scale_log2_ = static_cast<float>(shape.scale) * kLog2E;
     const int64_t triples = shape.T * shape.H * shape.read;
     gate_.resize(static_cast<size_t>(triples));

@@ -51,8 +51,11 @@ SearchShape check_recall(const Tensor& queries, const std::vector<LandmarkPage>&
                          const LandmarkSearch& search) {
   const auto N = static_cast<int64_t>(pages.size());
   int64_t G = 1;
+  const LandmarkPage* any = nullptr;
   for (const LandmarkPage& page : pages) {
-    const Tensor& first = pages[0].k;
+    if (!page.k.defined() && !page.v.defined()) continue;
+    if (!any) any = &page;
+    const Tensor& first = any->k;
     expect(first.defined() && first.dim() == 3 && first.size(1) >= 2, "pages [G, f + 1, K]", first);
     G = first.size(0);
     for (const Tensor* t : {&page.k, &page.v}) {
@@ -61,7 +64,7 @@ SearchShape check_recall(const Tensor& queries, const std::vector<LandmarkPage>&
              "contiguous pages of one shape and of the queries' type and width", *t);
     }
   }
-  if (pages.empty()) G = queries.dim() == 4 ? queries.size(1) : 1;
+  if (!any) G = queries.dim() == 4 ? queries.size(1) : 1;
   const SearchShape shape = check_queries(queries, G, N, search);
   expect(selected.defined() && selected.scalar_type() == at::kInt &&
              selected.sizes() == at::IntArrayRef({shape.T, shape.H, shape.read}),
@@ -69,6 +72,12 @@ SearchShape check_recall(const Tensor& queries, const std::vector<LandmarkPage>&
   if (selected.numel() > 0) {
     expect(selected.min().item<int>() >= 0 && selected.max().item<int>() < N, "ranks of stored blocks",
            selected);
+    const Tensor ranks = selected.to(at::kCPU).contiguous();
+    for (int64_t i = 0; i < ranks.numel(); ++i) {
+      const auto rank = static_cast<size_t>(ranks.data_ptr<int>()[i]);
+      expect(pages[rank].k.defined() && pages[rank].v.defined(), "the pages of all selected blocks",
+             selected);
+    }
   }
   expect(local.defined() && local.scalar_type() == queries.scalar_type() &&
              local.sizes() == at::IntArrayRef({shape.T, shape.H, shape.K}),

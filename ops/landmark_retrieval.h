@@ -47,8 +47,9 @@ int64_t landmark_read_slot(int64_t n, int64_t rank, int64_t blocks, int64_t read
 Tensor landmark_search(const Tensor& queries, const Tensor& landmarks, const LandmarkSearch& search,
                        Tensor* log_weights = nullptr);
 
-// local [T, H, K] and lse [H, T]: the result of landmark_attention over the local window. Returns [T, H, K]:
-// the result over the selected blocks and the window; `merged`, on request, its lse [H, T].
+// Pages that nobody selected may be left undefined. local [T, H, K] and lse [H, T]: the result of
+// landmark_attention over the local window. Returns [T, H, K]: the result over the selected blocks and the
+// window; `merged`, on request, its lse [H, T].
 Tensor landmark_recall(const Tensor& queries, const std::vector<LandmarkPage>& pages, const Tensor& selected,
                        const Tensor& local, const Tensor& lse, const LandmarkSearch& search,
                        Tensor* merged = nullptr);

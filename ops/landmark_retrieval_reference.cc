@@ -50,9 +50,11 @@ Tensor landmark_recall_reference(const Tensor& queries, const std::vector<Landma
   std::vector<Tensor> gates = {lse.t().to(type).unsqueeze(2)}, values = {local.to(type).unsqueeze(2)};
   if (shape.read > 0) {
     std::vector<Tensor> all_k, all_v;
+    Tensor unread;  // stands for pages that nobody selected
+    for (const LandmarkPage& page : pages) unread = page.k.defined() ? at::zeros_like(page.k) : unread;
     for (const LandmarkPage& page : pages) {
-      all_k.push_back(for_heads(page.k, shape.share()));
-      all_v.push_back(for_heads(page.v, shape.share()));
+      all_k.push_back(for_heads(page.k.defined() ? page.k : unread, shape.share()));
+      all_v.push_back(for_heads(page.v.defined() ? page.v : unread, shape.share()));
     }
     const Tensor k = at::stack(all_k, 1).to(type), v = at::stack(all_v, 1).to(type);  // [H, N, f + 1, K]
     const Tensor chosen = selected.to(at::kLong);

@@ -1,0 +1,96 @@
+#include "memory/page_file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+
+#include "base/error.h"
+
+namespace mneme {
+namespace {
+
+constexpr int64_t kAlign = 4096, kChunk = int64_t{64} << 20;
+
+[[noreturn]] void refuse(const std::string& where, const char* what, int error) {
+  throw Error(Kind::resource,
+              where + ": cannot " + what + " a file for pages of memory: " + std::strerror(error),
+              "free some space there, or name another folder (--memory.landmark.spill)");
+}
+
+}  // namespace
+
+std::shared_ptr<PageFile> PageFile::create(const std::string& folder, int64_t page_bytes) {
+  MNEME_CHECK(page_bytes > 0);
+  std::error_code none;
+  const std::string where = folder.empty() ? std::filesystem::temp_directory_path(none).string() : folder;
+  std::string name = where + "/mneme-pages-XXXXXX";
+  const int fd = ::mkostemp(name.data(), O_CLOEXEC);
+  if (fd < 0) refuse(where, "make", errno);
+  ::unlink(name.c_str());
+  return std::shared_ptr<PageFile>(new PageFile(fd, page_bytes, where));
+}
+
+PageFile::PageFile(int fd, int64_t page_bytes, std::string where)
+    : fd_(fd),
+      page_bytes_(page_bytes),
+      slot_bytes_((page_bytes + kAlign - 1) / kAlign * kAlign),
+      chunk_bytes_(std::max<int64_t>(1, kChunk / slot_bytes_) * slot_bytes_),
+      where_(std::move(where)) {}
+
+PageFile::~PageFile() {
+  for (char* chunk : chunks_) ::munmap(chunk, static_cast<size_t>(chunk_bytes_));
+  ::close(fd_);
+}
+
+// Space is claimed before it is mapped: a write into a hole of a full disk would end the process.
+void PageFile::grow() {
+  const auto at = static_cast<off_t>(static_cast<int64_t>(chunks_.size()) * chunk_bytes_);
+  if (const int error = ::posix_fallocate(fd_, at, chunk_bytes_)) refuse(where_, "enlarge", error);
+  void* chunk =
+      ::mmap(nullptr, static_cast<size_t>(chunk_bytes_), PROT_READ | PROT_WRITE, MAP_SHARED, fd_, at);
+  if (chunk == MAP_FAILED) refuse(where_, "map", errno);
+  chunks_.push_back(static_cast<char*>(chunk));
+  for (int64_t s = chunk_bytes_ - slot_bytes_; s >= 0; s -= slot_bytes_)
+    free_.push_back(static_cast<char*>(chunk) + s);
+}
+
+Tensor PageFile::put(const Tensor& page) {
+  const Tensor plain = page.detach().contiguous();
+  MNEME_CHECK(plain.device().is_cpu() && static_cast<int64_t>(plain.nbytes()) <= page_bytes_);
+  char* slot = nullptr;
+  {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    if (free_.empty()) grow();
+    slot = free_.back();
+    free_.pop_back();
+  }
+  std::memcpy(slot, plain.data_ptr(), plain.nbytes());
+  return at::from_blob(
+      slot, plain.sizes(), [file = shared_from_this()](void* p) { file->free(static_cast<char*>(p)); },
+      plain.options());
+}
+
+void PageFile::free(char* slot) {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  free_.push_back(slot);
+}
+
+bool PageFile::holds(const Tensor& t) const {
+  const char* at = static_cast<const char*>(t.data_ptr());
+  const std::lock_guard<std::mutex> lock(mutex_);
+  return std::any_of(chunks_.begin(), chunks_.end(),
+                     [&](const char* chunk) { return at >= chunk && at < chunk + chunk_bytes_; });
+}
+
+void PageFile::forget() const {
+  const std::lock_guard<std::mutex> lock(mutex_);
+  for (char* chunk : chunks_) ::madvise(chunk, static_cast<size_t>(chunk_bytes_), MADV_DONTNEED);
+}
+
+}  // namespace mneme
