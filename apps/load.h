@@ -30,8 +30,8 @@ Loaded load_for_inference(const std::string& path, const std::string& tokenizer,
 // changes one option of it. T has `model` and `memory`.
 template <Visitable T>
 bool read_model_options(const Command& command, int argc, const char* const* argv, T& options) {
+  T stored = options;  // with the command's own defaults
   if (!read_options(command, argc, argv, options)) return false;
-  T stored;
   stored.memory = memory_of(options.model);
   parse_command_line(argc, argv, OptionTable(stored));
   options = std::move(stored);
