@@ -2,6 +2,7 @@
 #include <cmath>
 
 #include "base/error.h"
+#include "base/glob.h"
 #include "verify/golden_case.h"
 
 namespace mneme {

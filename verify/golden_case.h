@@ -56,10 +56,6 @@ class GoldenCase {
   std::optional<SafetensorsFile> io_, weights_;
 };
 
-// Glob: '*' any characters, '?' one. Returns what the first '*' stood for, nothing where the name does not
-// match.
-std::optional<std::string> glob_match(const std::string& pattern, const std::string& name);
-
 // What a run produced.
 struct Results {
   void put(const std::string& name, Tensor value);
