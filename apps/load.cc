@@ -13,7 +13,7 @@ namespace {
 
 at::ScalarType choose_dtype(const std::string& path, const std::string& wanted) {
   if (wanted != "auto") return parse_dtype(wanted);
-  const WeightSource source = WeightSource::open(path);
+  const WeightSource source = WeightSource::open(backbone_folder(path));
   bool small = !source.names().empty();
   for (const std::string& n : source.names()) {
     const at::ScalarType t = source.info(n).dtype;

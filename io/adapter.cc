@@ -193,7 +193,7 @@ Adapter read_adapter(const std::string& path) {
   throw Error(Kind::input, "no adapter_model.safetensors or adapter_model.bin in '" + path + "'");
 }
 
-void write_adapter(const std::string& path, const Adapter& adapter, bool replace) {
+void write_adapter(const FolderWriter& folder, const Adapter& adapter) {
   NamedTensors tensors;
   for (const auto& [name, pair] : adapter.pairs) {
     const std::string key = "base_model.model." + name;
@@ -201,9 +201,13 @@ void write_adapter(const std::string& path, const Adapter& adapter, bool replace
     tensors.emplace_back(key + (pair.embedding ? ".lora_embedding_B" : ".lora_B.weight"), pair.b);
   }
   for (const auto& [name, tensor] : adapter.whole) tensors.emplace_back("base_model.model." + name, tensor);
-  FolderWriter folder(path, replace);
   folder.json("adapter_config.json", adapter.config.to_json());
   write_safetensors(folder.file("adapter_model.safetensors"), tensors, {{"format", "pt"}});
+}
+
+void write_adapter(const std::string& path, const Adapter& adapter, bool replace) {
+  FolderWriter folder(path, replace);
+  write_adapter(folder, adapter);
   folder.commit();
 }
 

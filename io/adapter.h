@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "io/blob.h"
+#include "io/hf_folder.h"
 #include "io/weights.h"
 
 namespace mneme {
@@ -56,6 +57,7 @@ Adapter read_adapter(const std::string& folder);
 Adapter make_adapter(AdapterConfig config, const WeightSource& weights);  // the same from parts
 // A whole new folder (see FolderWriter); `replace` an older one.
 void write_adapter(const std::string& folder, const Adapter& adapter, bool replace = false);
+void write_adapter(const FolderWriter& folder, const Adapter& adapter);  // the two files, among others
 
 // The spellings of PEFT's tensors, also inside of full checkpoints of wrapped models. `path` is the module's,
 // or of a whole tensor its name, in the model without any wrapper. `original` is what modules_to_save has

@@ -254,6 +254,12 @@ std::vector<Parameter> Hmt::parameters() {
   return out;
 }
 
+// The map belongs to an experiment; without it nothing reads it.
+std::vector<std::string> Hmt::frozen() const {
+  if (options_.map_from >= 0) return {};
+  return {"memory_cell.mem_map.*"};
+}
+
 void Hmt::initialise(uint64_t seed) {
   const int64_t e = decoder_.config().embed_width;
   memory_ = initial_vectors(decoder_, 1, seed, 0);

@@ -28,6 +28,7 @@ class Hmt : public SegmentMemory {
   std::vector<Breach> breaches() const override;
   int64_t bound() const override;
   std::vector<Parameter> parameters() override;
+  std::vector<std::string> frozen() const override;
   void initialise(uint64_t seed) override;
   void to(at::Device device, at::ScalarType type) override;
 

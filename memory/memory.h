@@ -108,6 +108,9 @@ class Memory {
   virtual int64_t bound() const = 0;
   // Parameters that the method adds, by the originals' names. Empty: none.
   virtual std::vector<Parameter> parameters() { return {}; }
+  // Patterns (base/glob.h) of parameters, its own or the decoder's, that a training leaves as they are unless
+  // it is told otherwise.
+  virtual std::vector<std::string> frozen() const { return {}; }
   virtual void initialise(uint64_t /*seed*/) {}
   // Learned vectors and devices follow the decoder's.
   virtual void to(at::Device, at::ScalarType) {}

@@ -111,6 +111,31 @@ void merge_lora(Decoder& decoder) {
   }
 }
 
+Adapter export_adapter(Decoder& decoder, const LoraOptions& options, const std::string& base,
+                       const std::vector<Parameter>& whole) {
+  const NameMap names(decoder.config());
+  Adapter out;
+  out.config.rank = options.rank;
+  out.config.alpha = options.alpha;
+  out.config.dropout = options.dropout;
+  out.config.base_model = base;
+  std::set<std::string> targets;
+  const auto add = [&](const std::string& ours, const Lora& lora, bool embedding) {
+    const FileName file = names.file_name(embedding ? ours : ours + ".weight");
+    const std::string path = without_leaf(file.name);
+    targets.insert(last_part(path));
+    out.config.fan_in_fan_out = out.config.fan_in_fan_out || file.transposed;
+    out.pairs[path] = {lora.a.detach(), lora.b.detach(), embedding, lora.scale};
+  };
+  if (decoder.embedding_lora) add("embedding", *decoder.embedding_lora, true);
+  for (const NamedLinear& l : linears(decoder)) {
+    if (l.linear->lora) add(l.name, *l.linear->lora, false);
+  }
+  out.config.target_modules.assign(targets.begin(), targets.end());
+  for (const auto& [name, t] : export_parameters(whole, file_naming(decoder.config()))) out.whole[name] = t;
+  return out;
+}
+
 Naming peft_naming(Decoder& decoder, const std::string& prefix) {
   auto wrapped = std::make_shared<std::set<std::string>>();
   for (const Parameter& p : lora_parameters(decoder)) wrapped->insert(without_leaf(p.name));

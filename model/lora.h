@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "base/options.h"
+#include "io/adapter.h"
 #include "model/load.h"
 
 namespace mneme {
@@ -32,6 +33,10 @@ std::vector<Parameter> lora_parameters(Decoder& decoder);
 // Adds each adapter's product to its matrix and removes it.
 void merge_lora(Decoder& decoder);
 
+// The decoder's adapters as a PEFT adapter of the model in `base`; `whole`: parameters that were trained
+// beside them, which replace the base's.
+Adapter export_adapter(Decoder& decoder, const LoraOptions& options, const std::string& base,
+                       const std::vector<Parameter>& whole = {});
 // Names as PEFT writes a wrapped model: `prefix` + "base_model.model." + the file's name, ".base_layer" in
 // wrapped modules, lora_A.default.weight, lora_embedding_A.default.
 Naming peft_naming(Decoder& decoder, const std::string& prefix);

@@ -1,8 +1,9 @@
-// Loss and gradients of one batch of texts, in one graph or by replay.
+#include "train/backward.h"
+
 #include "base/error.h"
 #include "memory/read.h"
 #include "ops/cross_entropy.h"
-#include "train/trainer.h"
+#include "train/truncation.h"
 
 namespace mneme {
 namespace {
@@ -21,36 +22,219 @@ std::vector<Piece> cut(const Sample& s, int64_t segment) {
   return out;
 }
 
-int64_t labelled(const Sample& s) {
-  const int64_t n = (s.labels >= 0).sum().item<int64_t>();
-  if (n == 0) throw Error(Kind::input, "a batch without a single label", "check the loss mask of the data");
-  return n;
-}
-
-// Sum of the losses of a segment; an undefined tensor where nothing is labelled.
-LossResult segment_loss(const Model& model, const Piece& piece, State& state, const Draws* draws,
-                        bool correct) {
+Batch batch_of(const Piece& piece) {
   Batch batch;
   batch.ids = piece.ids.contiguous();
-  ReadOptions options;
-  options.draws = draws;
-  const Tensor hidden = read(model, batch, state, options).hidden;
+  return batch;
+}
+
+// Losses of a segment's positions; undefined where nothing is labelled.
+LossResult segment_loss(const Model& model, const Piece& piece, State& state, const ReadOptions& options,
+                        bool correct) {
+  const Tensor hidden = read(model, batch_of(piece), state, options).hidden;
+  if ((piece.labels < 0).all().item<bool>()) return {};
   const Tensor targets = piece.labels.reshape(-1).to(hidden.device());
-  if ((targets < 0).all().item<bool>()) return {};
   return head_cross_entropy(hidden.reshape({-1, hidden.size(2)}), model.decoder->head(),
                             model.decoder->head_bias(), targets, correct);
 }
 
-// The state's tensors as leaves of a graph, and their gradients by row and name.
-using Gradients = std::vector<std::map<std::string, Tensor>>;
+class Unrolled {
+ public:
+  Unrolled(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options)
+      : model_(model), sample_(sample), pieces_(cut(sample, segment)), options_(options) {}
 
-State leaves_of(const State& state) {
-  State out = state.detached();
-  for (Row& r : out.rows) {
-    for (auto& [name, t] : r.tensors) t = t.clone().set_requires_grad(true);
+  double run(int64_t count, const ReadOptions& reading) const {
+    const Truncation kind = parse_truncation(options_.truncation);
+    State state = model_.initial(sample_.ids.size(0));
+    Tensor total;
+    const auto n = static_cast<int64_t>(pieces_.size());
+    for (int64_t t = 0; t < n; ++t) {
+      const Cuts cuts = cuts_at(kind, t, n, options_.depth);
+      if (cuts.before) state = state.detached();
+      const Tensor loss = segment_loss(model_, pieces_[static_cast<size_t>(t)], state, reading, false).loss;
+      if (loss.defined()) total = total.defined() ? total + loss.sum() : loss.sum();
+      if (cuts.after) state = state.detached();
+    }
+    if (!total.defined()) return 0;  // a part of a batch without a label of its own
+    const Tensor mean = total / static_cast<double>(count);
+    mean.backward();
+    return mean.item<double>();
   }
-  return out;
-}
+
+ private:
+  const Model& model_;
+  const Sample& sample_;
+  std::vector<Piece> pieces_;
+  const TrainOptions& options_;
+};
+
+// What of a row may carry gradients to the segment before, by names: its tensors, and the keys and values of
+// caches that are part of the graph.
+class Carried {
+ public:
+  explicit Carried(Row& row) : row_(row) {}
+
+  // Makes leaves of them. `caches`: those of keys and values too.
+  std::map<std::string, Tensor> leaves(bool caches) {
+    std::map<std::string, Tensor> out;
+    const auto leaf = [&](const std::string& name, const Tensor& t) {
+      return out[name] = t.detach().clone().set_requires_grad(true);
+    };
+    for (auto& [name, t] : row_.tensors) t = leaf("tensor " + name, t);
+    if (!caches) return out;
+    each_cache([&](const std::string& name, KvCache& cache) {
+      std::vector<Tensor> k, v;
+      for (int64_t l = 0; l < cache.layers(); ++l) {
+        const auto [dense_k, dense_v] = cache.dense(l);
+        k.push_back(leaf(name + " k " + std::to_string(l), dense_k).transpose(0, 1));
+        v.push_back(leaf(name + " v " + std::to_string(l), dense_v).transpose(0, 1));
+      }
+      KvCache fresh(cache.layout().page_slots);
+      fresh.push_page(std::move(k), std::move(v));
+      cache = std::move(fresh);
+    });
+    return out;
+  }
+
+  // By the same names, those that have a graph.
+  std::map<std::string, Tensor> values() {
+    std::map<std::string, Tensor> out;
+    for (const auto& [name, t] : row_.tensors) {
+      if (t.requires_grad()) out["tensor " + name] = t;
+    }
+    each_cache([&](const std::string& name, KvCache& cache) {
+      if (!cache.requires_grad()) return;
+      for (int64_t l = 0; l < cache.layers(); ++l) {
+        std::tie(out[name + " k " + std::to_string(l)], out[name + " v " + std::to_string(l)]) =
+            cache.dense(l);
+      }
+    });
+    return out;
+  }
+
+  bool caches() {
+    bool any = false;
+    each_cache([&](const std::string&, KvCache&) { any = true; });
+    return any;
+  }
+  bool caches_with_graph() {
+    bool any = false;
+    each_cache([&](const std::string&, KvCache& cache) { any = any || cache.requires_grad(); });
+    return any;
+  }
+
+ private:
+  template <class F>
+  void each_cache(const F& f) {
+    if (!row_.working.empty()) f("working", row_.working);
+    for (auto& [name, cache] : row_.caches) {
+      if (!cache.empty()) f("cache " + name, cache);
+    }
+  }
+  Row& row_;
+};
+
+class Replay {
+ public:
+  Replay(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options)
+      : model_(model), sample_(sample), pieces_(cut(sample, segment)), options_(options) {}
+
+  double run(int64_t count, const ReadOptions& reading) {
+    forwards(reading);
+    const Truncation kind = parse_truncation(options_.truncation);
+    const auto n = static_cast<int64_t>(pieces_.size());
+    double total = 0;
+    flowing_.assign(static_cast<size_t>(sample_.ids.size(0)), {});
+    for (int64_t t = n; t-- > 0;) {
+      const Cuts cuts = cuts_at(kind, t, n, options_.depth);
+      if (cuts.after) flowing_.assign(flowing_.size(), {});
+      total += backwards(static_cast<size_t>(t), count, reading);
+      if (cuts.before) flowing_.assign(flowing_.size(), {});
+      entering_.pop_back();
+    }
+    return total;
+  }
+
+ private:
+  using Gradients = std::vector<std::map<std::string, Tensor>>;  // by row and name
+  struct Entering {
+    State state;          // before a segment, without a graph
+    bool caches = false;  // its keys and values are part of the graph
+  };
+
+  static bool any_row(State& state, bool (Carried::*holds)()) {
+    for (Row& r : state.rows) {
+      Carried row(r);
+      if ((row.*holds)()) return true;
+    }
+    return false;
+  }
+
+  State forwards(const State& from, const Piece& piece, const ReadOptions& reading, bool graph) const {
+    const at::AutoGradMode mode(graph);
+    State state = from;
+    read(model_, batch_of(piece), state, reading);
+    return state;
+  }
+
+  // Whether keys and values that go from segment to segment are constants or part of the graph shows only
+  // with a graph; methods that keep none are read without one.
+  void forwards(const ReadOptions& reading) {
+    entering_.push_back({model_.initial(sample_.ids.size(0))});
+    bool graph = false;
+    for (size_t t = 0; t + 1 < pieces_.size(); ++t) {
+      const State from = entering_.back().state;
+      State next = forwards(from, pieces_[t], reading, graph);
+      if (!graph && any_row(next, &Carried::caches)) {
+        graph = true;
+        next = forwards(from, pieces_[t], reading, graph);
+      }
+      const bool caches = graph && any_row(next, &Carried::caches_with_graph);
+      entering_.push_back({next.detached(), caches});
+    }
+  }
+
+  // Segment t with a graph of its own: its loss, and what flows back into the state that it leaves. What
+  // flows into the state that it enters with remains in flowing_.
+  double backwards(size_t t, int64_t count, const ReadOptions& reading) {
+    State state = entering_[t].state;
+    Gradients leaves;
+    for (Row& r : state.rows) leaves.push_back(Carried(r).leaves(entering_[t].caches));
+    const Tensor losses = segment_loss(model_, pieces_[t], state, reading, false).loss;
+    double value = 0;
+    Tensor sum;  // its gradient is that of the loss, plus what flows in
+    const auto add = [&](const Tensor& term) {
+      if (term.requires_grad()) sum = sum.defined() ? sum + term.to(at::kDouble) : term.to(at::kDouble);
+    };
+    if (losses.defined()) {
+      const Tensor mean = losses.sum() / static_cast<double>(count);
+      value = mean.item<double>();
+      add(mean);
+    }
+    for (size_t r = 0; r < flowing_.size(); ++r) {
+      if (flowing_[r].empty()) continue;
+      for (const auto& [name, out] : Carried(state.rows[r]).values()) {
+        const auto g = flowing_[r].find(name);
+        if (g != flowing_[r].end()) add((out * g->second.to(out.scalar_type())).sum());
+      }
+    }
+    if (sum.defined()) sum.backward();
+    flowing_.assign(leaves.size(), {});
+    for (size_t r = 0; r < leaves.size(); ++r) {
+      for (const auto& [name, leaf] : leaves[r]) {
+        if (leaf.grad().defined()) flowing_[r][name] = leaf.grad();
+      }
+    }
+    return value;
+  }
+
+  const Model& model_;
+  const Sample& sample_;
+  std::vector<Piece> pieces_;
+  const TrainOptions& options_;
+  std::vector<Entering> entering_;
+  Gradients flowing_;  // d loss / d (state after the segment)
+};
 
 }  // namespace
 
@@ -59,86 +243,32 @@ int64_t training_segment(const Model& model, int64_t text) {
   return std::min(model.memory->training_room(fresh.rows[0]), text);
 }
 
-StepResult unrolled_backward(const Model& model, const Sample& sample, int64_t segment,
-                             const TrainOptions& options, const Draws* draws) {
-  const int64_t count = labelled(sample);
-  const Truncation kind = parse_truncation(options.truncation);
-  State state = model.initial(sample.ids.size(0));
-  Tensor total;
-  const std::vector<Piece> pieces = cut(sample, segment);
-  const auto n = static_cast<int64_t>(pieces.size());
-  for (int64_t t = 0; t < n; ++t) {
-    const Cuts cuts = cuts_at(kind, t, n, options.depth);
-    if (cuts.before) state = state.detached();
-    const Tensor loss = segment_loss(model, pieces[static_cast<size_t>(t)], state, draws, false).loss;
-    if (loss.defined()) total = total.defined() ? total + loss.sum() : loss.sum();
-    if (cuts.after) state = state.detached();
-  }
-  const Tensor mean = total / static_cast<double>(count);
-  mean.backward();
-  return {mean.item<double>(), count};
+int64_t labelled_positions(const Sample& s) {
+  const int64_t n = (s.labels >= 0).sum().item<int64_t>();
+  if (n == 0) throw Error(Kind::input, "a batch without a single label", "check the loss mask of the data");
+  return n;
 }
 
-StepResult replayed_backward(const Model& model, const Sample& sample, int64_t segment, const Draws* draws) {
-  const int64_t count = labelled(sample);
-  const std::vector<Piece> pieces = cut(sample, segment);
-  std::vector<State> entering;  // the state before each segment, without a graph
-  {
-    const at::NoGradGuard forward_only;
-    State state = model.initial(sample.ids.size(0));
-    for (const Piece& p : pieces) {
-      entering.push_back(state);
-      Batch batch;
-      batch.ids = p.ids.contiguous();
-      ReadOptions options;
-      options.draws = draws;
-      read(model, batch, state, options);
-    }
-  }
-  double total = 0;
-  Gradients flowing;  // d loss / d (state after the segment)
-  for (size_t t = pieces.size(); t-- > 0;) {
-    State before = leaves_of(entering[t]);
-    const State leaves = before;
-    const Tensor loss = segment_loss(model, pieces[t], before, draws, false).loss;
-    std::vector<Tensor> roots, grads;
-    if (loss.defined()) {
-      roots.push_back(loss.sum() / static_cast<double>(count));
-      grads.push_back(at::ones({}, roots.back().options()));
-      total += roots.back().item<double>();
-    }
-    for (size_t r = 0; r < flowing.size(); ++r) {
-      for (const auto& [name, g] : flowing[r]) {
-        const auto out = before.rows[r].tensors.find(name);
-        if (out == before.rows[r].tensors.end() || !out->second.requires_grad()) continue;
-        roots.push_back(out->second);
-        grads.push_back(g);
-      }
-    }
-    // One backward pass from all of them: their weighted sum.
-    Tensor sum;
-    for (size_t i = 0; i < roots.size(); ++i) {
-      const Tensor term = (roots[i] * grads[i].to(roots[i].scalar_type())).sum().to(at::kDouble);
-      sum = sum.defined() ? sum + term : term;
-    }
-    if (sum.defined() && sum.requires_grad()) sum.backward();
-    flowing.assign(leaves.rows.size(), {});
-    for (size_t r = 0; r < leaves.rows.size(); ++r) {
-      for (const auto& [name, leaf] : leaves.rows[r].tensors) {
-        if (leaf.grad().defined()) flowing[r][name] = leaf.grad();
-      }
-    }
-  }
-  return {total, count};
+StepResult backward(const Model& model, const Sample& sample, int64_t segment, int64_t count,
+                    const TrainOptions& options, const Draws* draws) {
+  ReadOptions reading;
+  reading.draws = draws;
+  StepResult out;
+  out.labelled = (sample.labels >= 0).sum().item<int64_t>();
+  out.loss = options.backward == "replay" ? Replay(model, sample, segment, options).run(count, reading)
+                                          : Unrolled(model, sample, segment, options).run(count, reading);
+  return out;
 }
 
-Measured measure(const Model& model, const Sample& sample, int64_t segment) {
+Measured measure(const Model& model, const Sample& sample, int64_t segment, Trace* trace) {
   const at::NoGradGuard no_grad;
   Measured m;
-  m.labelled = labelled(sample);
+  m.labelled = labelled_positions(sample);
   State state = model.initial(sample.ids.size(0));
+  ReadOptions reading;
+  reading.trace = trace;
   for (const Piece& p : cut(sample, segment)) {
-    const LossResult r = segment_loss(model, p, state, nullptr, true);
+    const LossResult r = segment_loss(model, p, state, reading, true);
     if (!r.loss.defined()) continue;
     m.loss += r.loss.sum().item<double>();
     m.accuracy += static_cast<double>(r.correct.sum().item<int64_t>());

@@ -3,98 +3,66 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <cstdio>
-#include <filesystem>
-#include <fstream>
 
 #include "base/error.h"
 #include "base/files.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/progress.h"
 #include "base/signals.h"
-#include "model/load.h"
+#include "memory/state_file.h"
+#include "train/estimate.h"
 
 namespace mneme {
 namespace {
-
-namespace fs = std::filesystem;
 
 double now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
-std::string checkpoint_name(int64_t step) {
-  char name[32];
-  std::snprintf(name, sizeof name, "step-%09lld", static_cast<long long>(step));
-  return name;
+// What may change between two starts of a run without changing what it computes.
+nlohmann::json lasting(const TrainOptions& options) {
+  nlohmann::json j = options_json(options);
+  for (const char* key : {"log_every", "save_every", "keep", "held_out", "final", "divergence"}) j.erase(key);
+  return j;
 }
 
-// Names of whole checkpoints, oldest first; what a killed save left ends in ".part".
-std::vector<std::string> checkpoints(const std::string& folder) {
-  std::vector<std::string> out;
-  const std::string at = join_path(folder, "checkpoints");
-  if (!is_folder(at)) return out;
-  for (const auto& entry : fs::directory_iterator(at)) {
-    const std::string name = entry.path().filename().string();
-    if (name.rfind("step-", 0) == 0 && name.find('.') == std::string::npos) out.push_back(name);
+std::vector<Parameter> saved_parameters(const Model& model, const std::vector<Parameter>& trained) {
+  std::vector<Parameter> out = trained;
+  for (const Parameter& p : model.memory->parameters()) {
+    const bool there =
+        std::any_of(trained.begin(), trained.end(), [&](const Parameter& t) { return t.name == p.name; });
+    if (!there) out.push_back(p);
   }
-  std::sort(out.begin(), out.end());
   return out;
 }
 
-NamedTensors weights_of(const std::vector<Parameter>& parameters) {
-  NamedTensors out;
-  for (const Parameter& p : parameters) out.emplace_back(p.name, p.value().detach());
-  return out;
-}
-
-// Lines of a killed run that lie behind the checkpoint are cut off, so that every step stands there once.
-void trim_metrics(const std::string& path, int64_t step) {
-  if (!file_exists(path)) return;
-  std::ifstream in(path);
-  std::string kept;
-  for (std::string line; std::getline(in, line);) {
-    const nlohmann::json j = nlohmann::json::parse(line, nullptr, false);
-    if (!j.is_discarded() && j.value("step", int64_t{0}) <= step) kept += line + "\n";
-  }
-  write_file(path, kept);
+Sample rows_of(const Sample& s, int64_t first, int64_t count) {
+  return {s.ids.narrow(0, first, count), s.labels.narrow(0, first, count)};
 }
 
 }  // namespace
 
-Trainer::Trainer(Model& model, const SampleSource& source, const TrainOptions& options, uint64_t seed,
-                 std::string folder)
+Trainer::Trainer(Model& model, const std::vector<Parameter>& trained, const SampleSource& source,
+                 TrainerSetup setup)
     : model_(model),
       source_(source),
-      options_(options),
-      seed_(seed),
-      folder_(std::move(folder)),
-      segment_(0),
-      optimizer_(
-          [&] {
-            for (const Parameter& p : model.parameters()) p.value().set_requires_grad(true);
-            return model.parameters();
-          }(),
-          options.optimizer) {
-  if (options_.segments.empty() || options_.steps <= 0 || options_.batch <= 0) {
-    throw Error(Kind::usage, "train: expected positive steps and batch, and at least one number of segments");
-  }
-  for (int64_t n : options_.segments) {
-    if (n <= 0)
-      throw Error(Kind::usage, "train.segments: expected positive numbers, found " + std::to_string(n));
-  }
-  if (options_.backward == "replay" && options_.depth > 0) {
-    throw Error(Kind::usage, "train.backward replay goes back through all segments; train.depth must be -1");
-  }
+      setup_(std::move(setup)),
+      options_(setup_.options),
+      saved_(saved_parameters(model, trained)),
+      optimizer_(trained, options_.optimizer),
+      checkpoints_(setup_.folder, options_.keep) {
+  validate(options_);
   const int64_t vocabulary = model.decoder->config().vocab;
   if (source.vocabulary() > vocabulary) {
     throw Error(Kind::usage,
                 "the data has " + std::to_string(source.vocabulary()) + " different tokens, the model " +
                     std::to_string(vocabulary),
-                "set vocab_size in the config.json");
+                "set vocab_size in the config.json, or use the data's tokenizer");
   }
-  make_folders(join_path(folder_, "checkpoints"));
+  setup_.identity = {{"train", lasting(options_)},
+                     {"seed", setup_.seed},
+                     {"start", fingerprint(model_)},
+                     {"data", std::move(setup_.identity)}};
 }
 
 int64_t Trainer::segments_at(int64_t step) const {
@@ -102,123 +70,143 @@ int64_t Trainer::segments_at(int64_t step) const {
   return options_.segments[static_cast<size_t>(std::min(levels - 1, step * levels / options_.steps))];
 }
 
+Sample Trainer::sample_of(int64_t step) const {
+  Sample s = source_.train(static_cast<uint64_t>(step), options_.batch, segments_at(step));
+  const int64_t text = s.ids.size(1), counted = options_.loss_segments * training_segment(model_, text);
+  if (counted > 0 && counted < text) {
+    s.labels = s.labels.clone();
+    s.labels.narrow(1, 0, text - counted).fill_(-100);
+  }
+  return s;
+}
+
+Trainer::Step Trainer::update(int64_t step) {
+  const Sample all = sample_of(step);
+  const int64_t rows = all.ids.size(0), segment = training_segment(model_, all.ids.size(1));
+  const int64_t part = options_.micro_batch > 0 ? std::min(options_.micro_batch, rows) : rows;
+  const int64_t count = labelled_positions(all);
+  optimizer_.zero_gradients();
+  Step out;
+  for (int64_t first = 0; first < rows; first += part) {
+    const Draws draws{
+        {.seed = setup_.seed, .step = static_cast<uint64_t>(step), .row = static_cast<uint64_t>(first)}};
+    const Sample some = rows_of(all, first, std::min(part, rows - first));
+    out.loss += backward(model_, some, segment, count, options_, &draws).loss;
+  }
+  out.norm = std::isfinite(out.loss) ? optimizer_.step(rate_factor(options_.schedule, step, options_.steps))
+                                     : out.loss;
+  out.tokens = all.ids.numel();
+  LossGuard guard{state_.smoothed, state_.lowest};
+  guard.observe(step, out.loss, out.norm, options_.divergence, setup_.folder);
+  state_.smoothed = guard.smoothed;
+  state_.lowest = guard.lowest;
+  return out;
+}
+
 int Trainer::run() {
   StopSignals stop;
-  const int64_t first = resume();
+  resume();
   Progress progress("train", "training", "steps", static_cast<uint64_t>(options_.steps));
-  progress.start_from(static_cast<uint64_t>(first));
+  progress.start_from(static_cast<uint64_t>(state_.step));
   double mark = now();
   int64_t tokens = 0;
-  for (int64_t step = first; step < options_.steps; ++step) {
-    const int64_t segments = segments_at(step);
-    const Sample sample = source_.train(static_cast<uint64_t>(step), options_.batch, segments);
-    segment_ = training_segment(model_, sample.ids.size(1));
-    const Draws draws{{.seed = seed_, .step = static_cast<uint64_t>(step)}};
-    optimizer_.zero_gradients();
-    const StepResult result = options_.backward == "replay"
-                                  ? replayed_backward(model_, sample, segment_, &draws)
-                                  : unrolled_backward(model_, sample, segment_, options_, &draws);
-    const double norm = std::isfinite(result.loss)
-                            ? optimizer_.step(rate_factor(options_.schedule, step, options_.steps))
-                            : result.loss;
-    if (!std::isfinite(norm)) {
-      throw Error(Kind::numeric,
-                  "step " + std::to_string(step) + ": the loss is " + std::to_string(result.loss) +
-                      " and the gradients' norm " + std::to_string(norm),
-                  "the last checkpoint in " + folder_ +
-                      " is whole; lower --train.optimizer.lr, add warm-up, or use fp32");
-    }
-    tokens += sample.ids.numel();
+  while (state_.step < options_.steps) {
+    const Step last = update(state_.step);
+    ++state_.step;
+    tokens += last.tokens;
     progress.advance();
-    progress.note("loss " + std::to_string(result.loss).substr(0, 6));
-    const int64_t done = step + 1;
-    if (done % options_.log_every == 0 || done == options_.steps) {
-      log(done, result, norm, now() - mark, tokens);
+    progress.note("loss " + std::to_string(last.loss).substr(0, 6));
+    const bool end = state_.step == options_.steps, stopped = stop.requested();
+    const bool due = state_.step % options_.save_every == 0 || end;
+    if (state_.step % options_.log_every == 0 || due) {
+      const double measured = log(last, now() - mark, tokens);
+      if (due) save(measured);
       mark = now();
       tokens = 0;
     }
-    if (done % options_.save_every == 0 || done == options_.steps || stop.requested()) save(done);
-    if (stop.requested()) return stop.exit_code();
+    if (stopped && !end) {
+      if (!due) save(std::nan(""));
+      log_info("train", "stopped after update {}; the same command goes on from there", state_.step);
+      return stop.exit_code();
+    }
   }
   progress.finish();
-  return 0;
+  take_best();
+  return stop.requested() ? stop.exit_code() : 0;
 }
 
-void Trainer::log(int64_t step, const StepResult& last, double norm, double seconds, int64_t tokens) {
+double Trainer::held_out(int64_t segments, nlohmann::json& line) const {
   Measured sum;
+  Trace trace;
   for (int64_t i = 0; i < options_.held_out; ++i) {
-    const Sample s = source_.held_out(static_cast<uint64_t>(i), options_.batch, segments_at(step - 1));
-    const Measured m = measure(model_, s, segment_);
+    const Sample s = source_.held_out(static_cast<uint64_t>(i), options_.batch, segments);
+    const Measured m = measure(model_, s, training_segment(model_, s.ids.size(1)), i == 0 ? &trace : nullptr);
     sum.loss += m.loss / static_cast<double>(options_.held_out);
     sum.accuracy += m.accuracy / static_cast<double>(options_.held_out);
   }
+  if (options_.held_out == 0) return std::nan("");
+  line["held_out_loss"] = sum.loss;
+  line["held_out_accuracy"] = sum.accuracy;
+  const nlohmann::json figures = method_figures(model_, trace);
+  for (const auto& [name, value] : figures.items()) {
+    line[model_.options.method + "/" + name] = value;
+  }
+  return sum.loss;
+}
+
+double Trainer::log(const Step& last, double seconds, int64_t tokens) {
+  const int64_t step = state_.step, segments = segments_at(step - 1);
+  const double rate = seconds > 0 ? static_cast<double>(tokens) / seconds : 0;
   nlohmann::json line = {
       {"step", step},
-      {"segments", segments_at(step - 1)},
+      {"segments", segments},
       {"loss", last.loss},
-      {"gradient_norm", norm},
+      {"gradient_norm", last.norm},
       {"rate", options_.optimizer.lr * rate_factor(options_.schedule, step - 1, options_.steps)},
-      {"tokens_per_second", seconds > 0 ? static_cast<double>(tokens) / seconds : 0}};
-  if (options_.held_out > 0) {
-    line["held_out_loss"] = sum.loss;
-    line["held_out_accuracy"] = sum.accuracy;
-  }
-  std::ofstream(join_path(folder_, "metrics.jsonl"), std::ios::app) << line.dump() << "\n";
+      {"tokens_per_second", rate}};
+  if (setup_.peak_flops > 0) line["share_of_gemm"] = rate * flops_per_token_ / setup_.peak_flops;
+  const double measured = held_out(segments, line);
+  metrics_->add(line);
   log_event(
       LogLevel::info, "train",
-      fmt::format("step {} segments {} loss {:.4f} held out {:.4f} accuracy {:.3f} norm {:.2f} {:.0f} tok/s",
-                  step, segments_at(step - 1), last.loss, sum.loss, sum.accuracy, norm,
-                  seconds > 0 ? static_cast<double>(tokens) / seconds : 0),
+      fmt::format("step {} segments {} loss {:.4f}{} norm {:.2f} {:.0f} tok/s{}", step, segments, last.loss,
+                  options_.held_out > 0 ? fmt::format(" held out {:.4f} accuracy {:.3f}", measured,
+                                                      line["held_out_accuracy"].get<double>())
+                                        : "",
+                  last.norm, rate,
+                  setup_.peak_flops > 0
+                      ? fmt::format(" ({:.0f}% of GEMM)", 100 * line["share_of_gemm"].get<double>())
+                      : ""),
       line);
+  return measured;
 }
 
-void Trainer::save(int64_t step) const {
-  const std::string all = join_path(folder_, "checkpoints"), target = join_path(all, checkpoint_name(step)),
-                    part = target + ".part";
-  fs::remove_all(part);
-  make_folders(part);
-  write_safetensors(join_path(part, "weights.safetensors"), weights_of(optimizer_.parameters()));
-  write_safetensors(join_path(part, "optimizer.safetensors"), optimizer_.state());
-  const nlohmann::json trainer = {
-      {"format", "mneme-checkpoint-1"}, {"step", step}, {"seed", seed_}, {"options", options_json(options_)}};
-  write_file(join_path(part, "trainer.json"), dump_json(trainer, 2) + "\n");
-  fs::remove_all(target);
-  fs::rename(part, target);
-  const std::vector<std::string> names = checkpoints(folder_);
-  for (size_t i = 0; i + static_cast<size_t>(std::max<int64_t>(1, options_.keep)) < names.size(); ++i) {
-    fs::remove_all(join_path(all, names[i]));
+void Trainer::save(double held_out_loss) {
+  if (std::isfinite(held_out_loss) && (state_.best_step < 0 || held_out_loss < state_.best_loss)) {
+    state_.best_step = state_.step;
+    state_.best_loss = held_out_loss;
   }
+  checkpoints_.save(state_, setup_.identity, saved_, optimizer_.state());
 }
 
-int64_t Trainer::resume() {
-  const std::vector<std::string> names = checkpoints(folder_);
-  if (names.empty()) {
-    trim_metrics(join_path(folder_, "metrics.jsonl"), -1);
-    return 0;
+void Trainer::resume() {
+  const Sample first = sample_of(0);
+  flops_per_token_ = training_flops(model_, training_segment(model_, first.ids.size(1)));
+  if (!checkpoints_.empty()) {
+    const Checkpoints::Found found = checkpoints_.newest(setup_.identity, saved_);
+    optimizer_.load(found.optimizer);
+    load_weights(found.weights, saved_);
+    state_ = found.state;
+    log_info("train", "going on from {} at step {}", found.path, state_.step);
   }
-  const std::string at = join_path(join_path(folder_, "checkpoints"), names.back());
-  const nlohmann::json json = read_json(join_path(at, "trainer.json"));
-  const JsonReader trainer(json, join_path(at, "trainer.json"));
-  if (trainer.at("options") != options_json(options_) ||
-      trainer.integer("seed") != static_cast<int64_t>(seed_)) {
-    throw Error(Kind::usage, at + ": this run was started with other training options or another seed",
-                "use the same configuration, or another --out folder");
-  }
-  const SafetensorsFile weights = SafetensorsFile::open(join_path(at, "weights.safetensors"));
-  const SafetensorsFile state = SafetensorsFile::open(join_path(at, "optimizer.safetensors"));
-  for (const auto& [name, t] : weights_of(optimizer_.parameters())) {
-    if (!weights.contains(name) || weights.info(name).shape != t.sizes().vec()) {
-      throw Error(Kind::input, weights.where() + ": '" + name +
-                                   "' is missing or of another shape, expected " + describe(t));
-    }
-  }
-  optimizer_.load(state);
-  const at::NoGradGuard no_grad;
-  for (const Parameter& p : optimizer_.parameters()) p.value().copy_(weights.tensor(p.name));
-  const int64_t step = trainer.integer_in("step", 0, options_.steps);
-  trim_metrics(join_path(folder_, "metrics.jsonl"), step);
-  log_info("train", "going on from {} at step {}", at, step);
-  return step;
+  metrics_ = std::make_unique<Metrics>(setup_.folder, state_.step);
+}
+
+void Trainer::take_best() {
+  if (options_.final != "best" || state_.best_step < 0 || state_.best_step == state_.step) return;
+  load_weights(Checkpoints::weights_in(checkpoints_.path(state_.best_step), saved_), saved_);
+  log_info("train", "the final model is that of step {}, held-out loss {:.4f}", state_.best_step,
+           state_.best_loss);
 }
 
 }  // namespace mneme

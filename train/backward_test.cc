@@ -1,0 +1,107 @@
+#include "train/backward.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "memory/law_cases.h"
+
+namespace mneme {
+namespace {
+
+// Loss and gradients, by name, of some texts.
+struct Result {
+  double loss = 0;
+  std::map<std::string, Tensor> gradients;
+};
+
+class Backward : public ::testing::TestWithParam<LawCase> {
+ protected:
+  Backward() : model_(law_model(GetParam())) {
+    for (const Parameter& p : model_.parameters()) p.value().set_requires_grad(true);
+    sample_.ids = law_text(3, 42, 21);
+    sample_.labels = law_text(3, 42, 22);
+    sample_.labels.narrow(1, 0, 5).fill_(-100);
+    sample_.labels[1].fill_(-100);  // a text that only reads
+    sample_.labels[1][41] = 3;
+  }
+
+  Result run(const TrainOptions& options, const std::vector<Sample>& parts) {
+    for (const Parameter& p : model_.parameters()) p.value().mutable_grad() = Tensor();
+    Result out;
+    const int64_t count = labelled_positions(sample_);
+    const Draws training{{.seed = 4}};
+    for (const Sample& part : parts)
+      out.loss += backward(model_, part, training_segment(model_, 42), count, options, &training).loss;
+    for (const Parameter& p : model_.parameters()) {
+      if (p.value().grad().defined()) out.gradients[p.name] = p.value().grad().clone();
+    }
+    return out;
+  }
+  Result run(const TrainOptions& options) { return run(options, {sample_}); }
+
+  static void expect_equal(const Result& a, const Result& b, const std::string& what) {
+    EXPECT_NEAR(a.loss, b.loss, 1e-12) << what;
+    EXPECT_EQ(a.gradients.size(), b.gradients.size()) << what;
+    for (const auto& [name, g] : a.gradients) {
+      const auto other = b.gradients.find(name);
+      ASSERT_NE(other, b.gradients.end()) << what << " " << name;
+      const double scale = std::max(1.0, g.abs().max().item<double>());
+      EXPECT_LT((g - other->second).abs().max().item<double>(), 1e-11 * scale) << what << " " << name;
+    }
+  }
+
+  Model model_;
+  Sample sample_;
+};
+
+TEST_P(Backward, ReplayEqualsTheUnrolledGraph) {
+  for (const auto& [truncation, depth] : {std::pair{"none", -1}, std::pair{"detach_before", 1},
+                                          std::pair{"detach_before", 3}, std::pair{"detach_after", 2}}) {
+    TrainOptions unrolled, replay;
+    unrolled.truncation = replay.truncation = truncation;
+    unrolled.depth = replay.depth = depth;
+    replay.backward = "replay";
+    expect_equal(run(unrolled), run(replay), std::string(truncation) + " " + std::to_string(depth));
+  }
+}
+
+TEST_P(Backward, PartsOfABatchAddUp) {
+  const auto row = [&](int64_t r, int64_t n) {
+    return Sample{sample_.ids.narrow(0, r, n), sample_.labels.narrow(0, r, n)};
+  };
+  TrainOptions options;
+  expect_equal(run(options), run(options, {row(0, 2), row(2, 1)}), "parts");
+}
+
+INSTANTIATE_TEST_SUITE_P(Registry, Backward, ::testing::ValuesIn(law_cases()), [](const auto& info) {
+  std::string name = info.param.name;
+  for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
+  return name;
+});
+
+// What truncation does to RMT's chain: the first memory gets a gradient only through joined segments.
+TEST(BackwardTruncation, CutsTheChain) {
+  LawCase c;
+  for (const LawCase& each : law_cases()) {
+    if (each.name == "rmt/llama") c = each;
+  }
+  const Model model = law_model(c);
+  for (const Parameter& p : model.parameters()) p.value().set_requires_grad(true);
+  Sample s{law_text(1, 28, 5), law_text(1, 28, 6)};
+  s.labels.narrow(1, 0, 21).fill_(-100);  // the loss is of the last of four segments
+  const auto first_memory = [&](int64_t depth) {
+    const Tensor memory = model.memory->parameters().front().value();
+    memory.mutable_grad() = Tensor();
+    TrainOptions o;
+    o.depth = depth;
+    backward(model, s, 7, labelled_positions(s), o, nullptr);
+    return memory.grad().defined() ? memory.grad().norm().item<double>() : 0.0;
+  };
+  EXPECT_EQ(first_memory(3), 0);
+  EXPECT_GT(first_memory(4), 0);
+  EXPECT_EQ(first_memory(4), first_memory(-1));
+}
+
+}  // namespace
+}  // namespace mneme

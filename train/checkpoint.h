@@ -1,0 +1,62 @@
+// Checkpoints of a run: folders RUN/checkpoints/step-NNNNNNNNN that appear whole or not at all, with
+//
+//   weights.safetensors    the trained parameters, and all of the memory's
+//   optimizer.safetensors  its state
+//   trainer.json           the step, what must be equal for the run to go on, the guard's and the best's
+//   figures
+//
+// Data and random numbers are functions of the step, so nothing else is needed to go on bit for bit. The link
+// RUN/checkpoints/best names the one with the lowest held-out loss.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "io/safetensors.h"
+#include "model/decoder.h"
+
+namespace mneme {
+
+struct TrainerState {
+  int64_t step = 0;                 // updates that are done
+  double smoothed = 0, lowest = 0;  // of the loss, for the guard (train/guard.h)
+  int64_t best_step = -1;           // the checkpoint with the lowest held-out loss
+  double best_loss = 0;
+};
+
+class Checkpoints {
+ public:
+  // Removes what a killed save left. `keep`: last ones that stay, beside the best.
+  Checkpoints(const std::string& run_folder, int64_t keep);
+
+  std::vector<std::string> names() const;  // whole ones, oldest first
+  bool empty() const { return names().empty(); }
+  std::string path(int64_t step) const;
+
+  // `identity`: what must be equal for the run to go on.
+  void save(const TrainerState& state, const nlohmann::json& identity,
+            const std::vector<Parameter>& parameters, const NamedTensors& optimizer);
+
+  struct Found {
+    TrainerState state;
+    std::string path;
+    SafetensorsFile weights, optimizer;
+  };
+  // The newest, after checking that it belongs to this run and fits the parameters. Throws Error{usage} for
+  // another identity, naming what differs.
+  Found newest(const nlohmann::json& identity, const std::vector<Parameter>& parameters) const;
+  // The weights of one, checked against the parameters.
+  static SafetensorsFile weights_in(const std::string& path, const std::vector<Parameter>& parameters);
+
+ private:
+  void prune(const TrainerState& state) const;
+  std::string folder_;
+  int64_t keep_;
+};
+
+// Copies each parameter's value out of the file, in place.
+void load_weights(const SafetensorsFile& file, const std::vector<Parameter>& parameters);
+
+}  // namespace mneme
