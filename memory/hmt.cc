@@ -97,13 +97,16 @@ void Hmt::written(Row& row, const Tensor& vectors) const {
   row.tensors["memories"] = surplus > 0 ? all.narrow(0, surplus, options_.memories) : all;
 }
 
-Tensor Hmt::summarise(const Step& step, const std::vector<Piece>& texts,
-                      const std::vector<std::vector<uint8_t>>& seen) const {
+Tensor Hmt::summarise(const Step& step, const State& state, const std::vector<int64_t>& rows,
+                      const std::vector<Piece>& texts, const std::vector<std::vector<uint8_t>>& seen) const {
   std::vector<RowSlots> slots;
   for (size_t i = 0; i < texts.size(); ++i) {
     RowSlots r;
     r.pieces = {{prompt_, {}}, texts[i], {prompt_, {}}};
     r.keep = false;
+    r.text = rows[i];
+    r.segment = state.rows[static_cast<size_t>(rows[i])].segment;
+    r.aside = true;
     if (!seen[i].empty()) {
       r.seen.assign(1, 1);
       r.seen.insert(r.seen.end(), seen[i].begin(), seen[i].end());
@@ -158,7 +161,7 @@ void Hmt::open(const Step& step, State& state) const {
     seen.push_back(ahead ? step.seen(begin) : std::vector<uint8_t>{});
   }
   if (rows.empty()) return;
-  const Tensor queries = summarise(step, texts, seen);
+  const Tensor queries = summarise(step, state, rows, texts, seen);
   const int64_t segment = state.rows[static_cast<size_t>(rows[0])].segment;
   if (step.trace) step.trace->put("summary", rows, segment, queries);
   std::vector<int64_t> with, place;
@@ -238,6 +241,12 @@ int64_t Hmt::bound() const {
   const int64_t text = 4 * text_kept() * static_cast<int64_t>(sizeof(int64_t));
   return SegmentMemory::bound() + (2 + options_.sensory + extra()) * slot_bytes() +
          (options_.memories + 3) * vector + text;
+}
+
+int64_t Hmt::extra_slots(int64_t) const {
+  if (mode_ == Mode::baseline) return 0;
+  const int64_t vectors = 2, sensory = mode_ == Mode::rmt ? 0 : options_.sensory;
+  return vectors + sensory + (mode_ == Mode::hmt ? summary_ + 2 : 0);  // and the summary's pass
 }
 
 std::vector<Parameter> Hmt::parameters() {

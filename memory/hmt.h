@@ -27,6 +27,7 @@ class Hmt : public SegmentMemory {
   int64_t text_kept() const override;
   std::vector<Breach> breaches() const override;
   int64_t bound() const override;
+  int64_t extra_slots(int64_t segment) const override;
   std::vector<Parameter> parameters() override;
   std::vector<std::string> frozen() const override;
   void initialise(uint64_t seed) override;
@@ -40,8 +41,8 @@ class Hmt : public SegmentMemory {
  private:
   enum class Mode { hmt, stage1, rmt, baseline };
   Tensor read_vectors(const Row& row) const;  // P, [1, E]
-  Tensor summarise(const Step& step, const std::vector<Piece>& texts,
-                   const std::vector<std::vector<uint8_t>>& seen) const;
+  Tensor summarise(const Step& step, const State& state, const std::vector<int64_t>& rows,
+                   const std::vector<Piece>& texts, const std::vector<std::vector<uint8_t>>& seen) const;
   Recalled recall_for(const State& state, const std::vector<int64_t>& rows, const Tensor& queries) const;
   void lengthen(const std::vector<int64_t>& rows, const std::vector<int64_t>& distance, State& state) const;
   int64_t extra() const { return options_.extra ? options_.extra : options_.sensory / 2; }

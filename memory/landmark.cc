@@ -147,6 +147,8 @@ int64_t Landmark::gap(const Draws& draws, int64_t row, int64_t slot) const {
 // `text` receives the new slot that predicts what follows each token of the span.
 RowSlots Landmark::slots_of(const Step& step, const Span& span, Row& row, std::vector<int64_t>& text) const {
   RowSlots out;
+  out.text = span.row;
+  out.segment = row.segment;
   out.cache = &row.working;
   out.hidden = &row.hidden;
   if (options_.block == 0) {

@@ -29,6 +29,9 @@ class Landmark : public Memory {
   int64_t training_room(const Row&) const override {
     return options_.block > 0 ? kUnbounded : options_.segment;
   }
+  int64_t extra_slots(int64_t segment) const override {
+    return options_.block > 0 ? segment / options_.block : 0;
+  }
   void open(const Step& step, State& state) const override;
   Tensor extend(const Step& step, State& state) const override;
   void close(const Step& step, State& state) const override;

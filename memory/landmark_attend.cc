@@ -89,6 +89,7 @@ LandmarkOptions LandmarkAttend::options_at(int64_t layer, const Tensor& k) const
   o.site = step_.draws->site;
   o.site.layer = static_cast<uint16_t>(layer);
   o.group_dropout = options_.group_dropout;
+  o.dropout = step_.draws->dropout.attention;
   if (!options_.miss || options_.miss_controlled == 0) return o;
   const Tensor draw = at::empty(is_landmark_.sizes(), at::kByte);
   for (int64_t r = 0; r < draw.size(0); ++r) {

@@ -86,6 +86,8 @@ class Memory {
   // Text tokens that training reads in one call; a method that trains on whole texts says kUnbounded.
   virtual int64_t training_room(const Row& fresh) const { return room(fresh); }
   virtual int64_t room(const Row&) const = 0;  // text tokens until the open segment closes; kUnbounded: never
+  // Slots that the method runs for a segment of so many text tokens, beyond the text's own.
+  virtual int64_t extra_slots(int64_t /*segment*/) const { return 0; }
   virtual void open(const Step&, State&) const {}  // for the spans that open a segment
   virtual Tensor extend(const Step&,
                         State&) const = 0;  // -> [n, Tmax, E], the text hidden vectors of each span

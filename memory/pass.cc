@@ -13,7 +13,7 @@ int64_t RowSlots::size() const {
 }
 
 Pass::Pass(const Decoder& decoder, std::vector<RowSlots> rows, const Draws* draws)
-    : window(decoder.config().window), decoder_(decoder), rows_(std::move(rows)), draws_(draws) {
+    : window(decoder.config().window), decoder_(decoder), rows_(std::move(rows)) {
   for (const RowSlots& r : rows_) {
     counts_.push_back(r.size());
     slots_ = std::max(slots_, counts_.back());
@@ -23,6 +23,21 @@ Pass::Pass(const Decoder& decoder, std::vector<RowSlots> rows, const Draws* draw
   }
   for (int64_t c : counts_) ragged_ = ragged_ || c != slots_;
   place();
+  if (draws) draw_from(*draws);
+}
+
+void Pass::draw_from(const Draws& draws) {
+  constexpr uint32_t kAside = uint32_t{1} << 31;
+  draws_ = draws;
+  draws_->rows.clear();
+  for (int64_t r = 0; r < rows(); ++r) {
+    const RowSlots& slots = row(r);
+    Site site = draws.site;
+    site.row += static_cast<uint64_t>(slots.text < 0 ? r : slots.text);
+    site.segment = static_cast<uint32_t>(slots.segment) | (slots.aside ? kAside : 0);
+    site.position = static_cast<uint64_t>(std::max<int64_t>(0, slots.position));
+    draws_->rows.push_back(site);
+  }
 }
 
 void Pass::place() {
@@ -104,7 +119,7 @@ Tensor Pass::run(const Attend& attend) {
     const RowSlots& slots = row(r);
     if (slots.cache && slots.keep) slots.cache->reserve(counts_[static_cast<size_t>(r)], shape);
   }
-  Tensor hidden = decoder_.run(x, positions_, attend, draws_);
+  Tensor hidden = decoder_.run(x, positions_, attend, draws_ ? &*draws_ : nullptr);
   commit();
   return hidden;
 }
@@ -127,8 +142,14 @@ Tensor Pass::rotated(const Tensor& x) const {
   return decoder_.config().position == PositionKind::rotary ? rotate(x, rotation_) : x;
 }
 
-AttentionOptions Pass::attention_options() const {
+AttentionOptions Pass::attention_options(int64_t layer) const {
   AttentionOptions options;
+  if (draws_ && draws_->dropout.attention > 0) {
+    options.dropout = draws_->dropout.attention;
+    options.site = draws_->rows.front();  // row b of the pass draws at this row + b
+    options.site.draw = Draw::dropout_attention;
+    options.site.layer = static_cast<uint16_t>(layer);
+  }
   if (ragged_) options.query_count = counts_;
   return options;
 }
@@ -188,7 +209,7 @@ Tensor Pass::attend_joint(int64_t layer, const Tensor& q, const Tensor& k, const
   store(layer, turned_k, v);
   for (Keys& keys : cached_keys(layer)) before.push_back(std::move(keys));
   before.push_back(new_keys(turned_k, v));
-  return attention(turned_q, before, attention_options(), lse);
+  return attention(turned_q, before, attention_options(layer), lse);
 }
 
 Keys cache_source(const std::vector<const KvCache*>& caches, int64_t layer) {

@@ -8,6 +8,7 @@
 // the new slots.
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "memory/state.h"
@@ -25,9 +26,14 @@ struct Piece {
 
 struct RowSlots {
   std::vector<Piece> pieces;
-  KvCache* cache = nullptr;        // earlier slots of the row, which the new ones join
-  bool keep = true;                // false: nobody will read these slots again, so they are not stored
-  int64_t position = 0;            // of the first new slot
+  KvCache* cache = nullptr;  // earlier slots of the row, which the new ones join
+  bool keep = true;          // false: nobody will read these slots again, so they are not stored
+  int64_t position = 0;      // of the first new slot
+  // For random numbers in training: the batch's row and its segment, and whether the pass is another one than
+  // that over the segment itself.
+  int64_t text = -1;  // -1: the row's number in the pass
+  int64_t segment = 0;
+  bool aside = false;
   std::vector<int64_t> positions;  // or of every new slot, where they do not just count up
   std::vector<uint8_t> seen;       // parity with padding: which new slots may be seen; empty: all
   std::vector<uint8_t>* hidden =
@@ -67,16 +73,17 @@ class Pass {
   Keys new_keys(const Tensor& k, const Tensor& v) const;  // the new slots as a source (causal)
   std::vector<Keys> cached_keys(int64_t layer) const;     // the rows' caches as a source; empty if all are
   void store(int64_t layer, const Tensor& k, const Tensor& v);  // [n, T, G, K], as they shall be cached
-  AttentionOptions attention_options() const;
+  AttentionOptions attention_options(int64_t layer) const;
 
  private:
   void place();
+  void draw_from(const Draws& draws);
   void commit();
   Tensor embedded() const;  // [n, T, E]
 
   const Decoder& decoder_;
   std::vector<RowSlots> rows_;
-  const Draws* draws_;
+  std::optional<Draws> draws_;  // in training, with the rows' own sites
   int64_t slots_ = 0;
   std::vector<int64_t> counts_;
   bool ragged_ = false, cached_ = false, masked_ = false, contiguous_ = true;

@@ -18,6 +18,7 @@ class Rmt : public SegmentMemory {
 
   void close(const Step& step, State& state) const override;
   int64_t bound() const override;
+  int64_t extra_slots(int64_t) const override { return 2 * options_.memory_tokens; }
   std::vector<Parameter> parameters() override;
   void initialise(uint64_t seed) override;
   void to(at::Device device, at::ScalarType type) override;

@@ -53,6 +53,8 @@ Tensor SegmentMemory::extend(const Step& step, State& state) const {
     r.cache = &row.working;
     r.keep = !s.closes || keeps_closing_slots();
     r.position = slot_position(row);
+    r.text = s.row;
+    r.segment = row.segment;
     slots.push_back(std::move(r));
     rows.push_back(&row);
   }

@@ -6,7 +6,9 @@
 #include "base/error.h"
 #include "base/random.h"
 #include "ops/activation.h"
+#include "ops/dropout.h"
 #include "ops/norm.h"
+#include "ops/recompute.h"
 
 namespace mneme {
 namespace {
@@ -73,31 +75,32 @@ Tensor Decoder::branch_norm(const Norm& n, Stream& s) const {
   return out;
 }
 
-Tensor Decoder::attention(int64_t l, const Tensor& x, const Attend& attend, const Draws* draws) const {
+Decoder::Attending Decoder::before_attention(int64_t l, Stream s, const Draws* draws) const {
   const Layer& p = layers[static_cast<size_t>(l)];
+  const bool after = config_.norm_place == NormPlace::after;
+  const Tensor x = after ? s.value() : branch_norm(p.attention_norm, s);
+  Attending out{after ? x : s.x, config_.shared_norm ? x : Tensor(), {}, {}, {}};
   const int64_t rows = x.size(0), count = x.size(1), width = config_.head_width;
   const int64_t heads = config_.heads, groups = config_.kv_heads;
-  Tensor q, k, v;
   if (config_.qkv == QkvKind::separate) {
-    q = p.q(x, draws, l, kQ).view({rows, count, heads, width});
-    k = p.k(x, draws, l, kK).view({rows, count, groups, width});
-    v = p.v(x, draws, l, kV).view({rows, count, groups, width});
+    out.q = p.q(x, draws, l, kQ).view({rows, count, heads, width});
+    out.k = p.k(x, draws, l, kK).view({rows, count, groups, width});
+    out.v = p.v(x, draws, l, kV).view({rows, count, groups, width});
   } else {
     const Tensor fused = p.qkv(x, draws, l, kQkv);
     const bool per_head = config_.qkv == QkvKind::per_head;
     const Tensor split =
         per_head ? fused.view({rows, count, heads, 3, width}) : fused.view({rows, count, 3, heads, width});
     const int64_t axis = per_head ? 3 : 2;
-    q = split.select(axis, 0);
-    k = split.select(axis, 1);
-    v = split.select(axis, 2);
+    out.q = split.select(axis, 0);
+    out.k = split.select(axis, 1);
+    out.v = split.select(axis, 2);
   }
   if (config_.qk_norm) {
-    q = rms_norm(q, p.q_norm.weight, config_.norm_eps);
-    k = rms_norm(k, p.k_norm.weight, config_.norm_eps);
+    out.q = rms_norm(out.q, p.q_norm.weight, config_.norm_eps);
+    out.k = rms_norm(out.k, p.k_norm.weight, config_.norm_eps);
   }
-  const Tensor mixed = attend(l, q, k, v);  // [B, T, H, K]
-  return p.out(mixed.reshape({rows, count, heads * width}), draws, l, kOut);
+  return out;
 }
 
 Tensor Decoder::mlp(int64_t l, const Tensor& x, const Draws* draws) const {
@@ -108,23 +111,59 @@ Tensor Decoder::mlp(int64_t l, const Tensor& x, const Draws* draws) const {
   return p.down(inner, draws, l, kDown);
 }
 
-Stream Decoder::layer(int64_t l, Stream s, const Attend& attend, const Draws* draws) const {
+Stream Decoder::after_attention(int64_t l, const Tensor& x, const Tensor& shared, const Tensor& mixed,
+                                const Draws* draws) const {
   const Layer& p = layers[static_cast<size_t>(l)];
+  const double rate = draws ? draws->dropout.residual : 0;
+  const auto dropped = [&](const Tensor& branch, int64_t site) {
+    if (rate == 0) return branch;
+    return dropout(branch, rate,
+                   draws->sites(branch.size(0), branch.size(-1), Draw::dropout_residual, 2 * l + site));
+  };
+  const Tensor attended = dropped(p.out(mixed.flatten(2), draws, l, kOut), 0);
   if (config_.norm_place == NormPlace::after) {
-    const Tensor x = s.value();
-    const Tensor middle = normed(p.attention_norm, x + attention(l, x, attend, draws));
-    return {normed(p.mlp_norm, middle + mlp(l, middle, draws)), {}};
+    const Tensor middle = normed(p.attention_norm, x + attended);
+    return {normed(p.mlp_norm, middle + dropped(mlp(l, middle, draws), 1)), {}};
   }
-  const Tensor first = branch_norm(p.attention_norm, s);
-  const Tensor attended = attention(l, first, attend, draws);
   if (config_.parallel_residual) {
-    const Tensor second = config_.shared_norm ? first : normed(p.mlp_norm, s.x);
-    return {s.x, attended + mlp(l, second, draws)};
+    const Tensor second = shared.defined() ? shared : normed(p.mlp_norm, x);
+    return {x, attended + dropped(mlp(l, second, draws), 1)};
   }
-  s.branch = attended;
+  Stream s{x, attended};
   const Tensor second = branch_norm(p.mlp_norm, s);
-  s.branch = mlp(l, second, draws);
+  s.branch = dropped(mlp(l, second, draws), 1);
   return s;
+}
+
+Stream Decoder::recomputed_layer(int64_t l, const Stream& s, const Attend& attend, const Draws* draws) const {
+  // Outlives the pass: the backward pass draws again.
+  const auto kept = draws ? std::make_shared<const Draws>(*draws) : nullptr;
+  std::vector<Tensor> in{s.x};
+  if (s.branch.defined()) in.push_back(s.branch);
+  const std::vector<Tensor> first = recomputed(
+      [this, l, kept](const std::vector<Tensor>& t) {
+        const Attending a = before_attention(l, {t[0], t.size() > 1 ? t[1] : Tensor()}, kept.get());
+        std::vector<Tensor> out{a.x, a.q, a.k, a.v};
+        if (a.shared.defined()) out.push_back(a.shared);
+        return out;
+      },
+      in);
+  const Tensor mixed = attend(l, first[1], first[2], first[3]);
+  std::vector<Tensor> middle{first[0], mixed};
+  if (first.size() > 4) middle.push_back(first[4]);
+  const std::vector<Tensor> last = recomputed(
+      [this, l, kept](const std::vector<Tensor>& t) {
+        const Stream out = after_attention(l, t[0], t.size() > 2 ? t[2] : Tensor(), t[1], kept.get());
+        return out.branch.defined() ? std::vector<Tensor>{out.x, out.branch} : std::vector<Tensor>{out.x};
+      },
+      middle);
+  return {last[0], last.size() > 1 ? last[1] : Tensor()};
+}
+
+Stream Decoder::layer(int64_t l, Stream s, const Attend& attend, const Draws* draws) const {
+  if (recompute && at::GradMode::is_enabled()) return recomputed_layer(l, s, attend, draws);
+  const Attending a = before_attention(l, std::move(s), draws);
+  return after_attention(l, a.x, a.shared, attend(l, a.q, a.k, a.v), draws);
 }
 
 Tensor Decoder::finish(const Stream& s) const {
@@ -136,6 +175,11 @@ Tensor Decoder::finish(const Stream& s) const {
 Tensor Decoder::run(const Tensor& x, const Tensor& positions, const Attend& attend,
                     const Draws* draws) const {
   Stream s = begin(x, positions);
+  if (draws && draws->dropout.embedding > 0) {
+    s = {dropout(s.value(), draws->dropout.embedding,
+                 draws->sites(x.size(0), config_.width, Draw::dropout_embedding, 0)),
+         {}};
+  }
   for (int64_t l = 0; l < config_.layers; ++l) s = layer(l, std::move(s), attend, draws);
   return finish(s);
 }

@@ -90,6 +90,10 @@ class Decoder {
   // To be called after parameters were set or changed in place by others: renews what is derived from them.
   void refresh();
 
+  // Training: keep only the inputs of each layer's two halves and the attention's own tensors for the
+  // backward pass, and compute the rest of the layer again there.
+  bool recompute = false;
+
   Tensor embedding;                    // [V, E]; gone when a tied head was packed, which then serves both
   std::optional<Lora> embedding_lora;  // a [r, V], b [E, r]
   Tensor position_table;               // [max_positions + offset, D]
@@ -100,7 +104,15 @@ class Decoder {
  private:
   Tensor normed(const Norm& n, const Tensor& x) const;
   Tensor branch_norm(const Norm& n, Stream& s) const;  // adds the pending branch to s.x and norms the sum
-  Tensor attention(int64_t l, const Tensor& x, const Attend& attend, const Draws* draws) const;
+  // A layer in two parts, around the attention. What the first leaves: the stream (and its norm, where the
+  // MLP shares it), queries, keys and values.
+  struct Attending {
+    Tensor x, shared, q, k, v;
+  };
+  Attending before_attention(int64_t l, Stream s, const Draws* draws) const;
+  Stream after_attention(int64_t l, const Tensor& x, const Tensor& shared, const Tensor& mixed,
+                         const Draws* draws) const;
+  Stream recomputed_layer(int64_t l, const Stream& s, const Attend& attend, const Draws* draws) const;
   Tensor mlp(int64_t l, const Tensor& x, const Draws* draws) const;
 
   ModelConfig config_;

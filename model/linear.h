@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <vector>
 
 #include "base/random.h"
 #include "ops/linear.h"
@@ -12,9 +13,22 @@
 
 namespace mneme {
 
-// Where a pass draws its random numbers; null pointers to it mean evaluation, which draws none.
+// Shares that are dropped while training: of the sum of embedding and positions, of the attention's weights,
+// and of what each branch adds to the residual stream.
+struct DropoutRates {
+  double embedding = 0, attention = 0, residual = 0;
+};
+
+// Where training draws its random numbers; null pointers to it mean evaluation, which draws none. A draw is a
+// function of seed, step, text, segment, layer and slot, so a replay or an activation checkpoint draws the
+// same.
 struct Draws {
-  Site site;  // seed, step, row and segment are set by the caller; layer and site by the decoder
+  Site site;  // seed, step; row: the first text of the batch
+  DropoutRates dropout;
+  std::vector<Site> rows;  // of each row of a pass (memory/pass.h); position: its first slot
+
+  // For x [B, T, width] of such a pass.
+  std::vector<Site> sites(int64_t batch, int64_t width, Draw what, int64_t layer) const;
 };
 
 struct Lora {

@@ -26,19 +26,23 @@ class Backward : public ::testing::TestWithParam<LawCase> {
     sample_.labels[1][41] = 3;
   }
 
-  Result run(const TrainOptions& options, const std::vector<Sample>& parts) {
+  Result run(const TrainOptions& options, const std::vector<Sample>& parts, const Draws* draws = nullptr) {
     for (const Parameter& p : model_.parameters()) p.value().mutable_grad() = Tensor();
     Result out;
     const int64_t count = labelled_positions(sample_);
-    const Draws training{{.seed = 4}};
+    const Draws training{.site = {.seed = 4}, .dropout = {}, .rows = {}};
     for (const Sample& part : parts)
-      out.loss += backward(model_, part, training_segment(model_, 42), count, options, &training).loss;
+      out.loss +=
+          backward(model_, part, training_segment(model_, 42), count, options, draws ? draws : &training)
+              .loss;
     for (const Parameter& p : model_.parameters()) {
       if (p.value().grad().defined()) out.gradients[p.name] = p.value().grad().clone();
     }
     return out;
   }
-  Result run(const TrainOptions& options) { return run(options, {sample_}); }
+  Result run(const TrainOptions& options, const Draws* draws = nullptr) {
+    return run(options, std::vector<Sample>{sample_}, draws);
+  }
 
   static void expect_equal(const Result& a, const Result& b, const std::string& what) {
     EXPECT_NEAR(a.loss, b.loss, 1e-12) << what;
@@ -64,6 +68,27 @@ TEST_P(Backward, ReplayEqualsTheUnrolledGraph) {
     replay.backward = "replay";
     expect_equal(run(unrolled), run(replay), std::string(truncation) + " " + std::to_string(depth));
   }
+}
+
+TEST_P(Backward, DropoutIsDrawnAgainInAReplay) {
+  const Draws draws{{.seed = 5, .step = 8, .row = 2}, {0.1, 0.2, 0.3}, {}};
+  const Draws later{{.seed = 5, .step = 9, .row = 2}, {0.1, 0.2, 0.3}, {}};
+  TrainOptions unrolled, replay;
+  replay.backward = "replay";
+  const Result once = run(unrolled, &draws);
+  expect_equal(once, run(replay, &draws), "replay");
+  EXPECT_NE(once.loss, run(unrolled, &later).loss);
+  EXPECT_NE(once.loss, run(unrolled).loss);
+}
+
+TEST_P(Backward, RecomputedLayersGiveTheSameGradients) {
+  const Draws draws{{.seed = 5, .step = 8, .row = 2}, {0.1, 0.2, 0.3}, {}};
+  TrainOptions options, replay;
+  replay.backward = "replay";
+  const Result plain = run(options, &draws);
+  model_.decoder->recompute = true;
+  expect_equal(plain, run(options, &draws), "unrolled");
+  expect_equal(plain, run(replay, &draws), "replay");
 }
 
 TEST_P(Backward, PartsOfABatchAddUp) {

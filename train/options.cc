@@ -22,6 +22,12 @@ void validate(const TrainOptions& o) {
   if (o.final == "best" && o.held_out == 0) {
     throw Error(Kind::usage, "train.final best needs held-out batches", "set train.held_out");
   }
+  for (const double share :
+       {o.dropout.rates.embedding, o.dropout.rates.attention, o.dropout.rates.residual}) {
+    if (!(share >= 0 && share < 1))
+      throw Error(Kind::usage,
+                  "train.dropout: expected shares of at least 0 and below 1, found " + std::to_string(share));
+  }
   parse_truncation(o.truncation);
   validate(o.schedule);
 }

@@ -11,12 +11,23 @@
 
 namespace mneme {
 
+struct DropoutOptions {
+  DropoutRates rates;
+  void visit(OptionVisitor& v) {
+    v.field("embedding", rates.embedding, "of the sum of embeddings and positions");
+    v.field("attention", rates.attention, "of the attention's weights");
+    v.field("residual", rates.residual, "of what each branch adds to the residual stream");
+  }
+};
+
 struct TrainOptions {
   int64_t steps = 1000, batch = 16, micro_batch = 0, depth = -1, loss_segments = 0;
   int64_t log_every = 50, save_every = 500, keep = 2, held_out = 4;
   double divergence = 4;
   std::vector<int64_t> segments = {4};
   std::string truncation = "detach_before", backward = "unrolled", final = "last";
+  bool recompute = false;
+  DropoutOptions dropout;
   TrainableOptions trainable;
   OptimizerOptions optimizer;
   ScheduleOptions schedule;
@@ -32,6 +43,9 @@ struct TrainOptions {
     v.choice("backward", backward, {"unrolled", "replay"},
              "one graph over all segments, or segment by segment backwards with each read again (constant "
              "memory)");
+    v.field("recompute", recompute,
+            "compute each layer's norms, projections and MLP again in the backward pass, to save memory");
+    v.section("dropout", dropout, "shares that are dropped while training");
     v.field("log_every", log_every, "updates between two lines of metrics");
     v.field("save_every", save_every, "updates between two checkpoints");
     v.field("keep", keep, "last checkpoints that are kept, beside the best one");
