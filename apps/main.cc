@@ -28,6 +28,7 @@ extern const Command kEvalCommand;
 extern const Command kGenerateCommand;
 extern const Command kInspectCommand;
 extern const Command kStateCommand;
+extern const Command kReportCommand;
 extern const Command kTemplateCommand;
 extern const Command kTokenizeCommand;
 extern const Command kTrainCommand;
@@ -51,6 +52,7 @@ const std::vector<CommandGroup>& command_groups() {
       &kDataCommand,
       &kTrainCommand,
       &kEvalCommand,
+      &kReportCommand,
     }},
     {"files of models", {
       &kInspectCommand,

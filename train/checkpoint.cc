@@ -48,6 +48,9 @@ void remove_folder(const std::string& path) {
 Checkpoints::Checkpoints(const std::string& run_folder, int64_t keep)
     : folder_(join_path(run_folder, "checkpoints")), keep_(keep) {
   make_folders(folder_);
+}
+
+void Checkpoints::clean() const {
   for (const std::string& name : list_folder(folder_)) {
     if (name.rfind("step-", 0) == 0 && name.find('.') != std::string::npos)
       fs::remove_all(join_path(folder_, name));

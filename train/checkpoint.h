@@ -28,9 +28,10 @@ struct TrainerState {
 
 class Checkpoints {
  public:
-  // Removes what a killed save left. `keep`: last ones that stay, beside the best.
+  // `keep`: last ones that stay, beside the best.
   Checkpoints(const std::string& run_folder, int64_t keep);
 
+  void clean() const;                      // removes what a killed save left
   std::vector<std::string> names() const;  // whole ones, oldest first
   bool empty() const { return names().empty(); }
   std::string path(int64_t step) const;

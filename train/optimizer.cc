@@ -145,12 +145,23 @@ void Optimizer::zero_gradients() {
   for (SgdStep& s : sgd_) s.param.mutable_grad() = Tensor();
 }
 
+std::vector<Tensor> Optimizer::gradients() const {
+  std::vector<Tensor> out;
+  for (const AdamwStep& s : adamw_) out.push_back(s.param.grad());
+  for (const SgdStep& s : sgd_) out.push_back(s.param.grad());
+  return out;
+}
+
+double Optimizer::gradient_norm() const { return global_norm(gradients()); }
+
 double Optimizer::step(double rate_factor, double scale) {
-  std::vector<Tensor> gradients;
-  for (const AdamwStep& s : adamw_) gradients.push_back(s.param.grad());
-  for (const SgdStep& s : sgd_) gradients.push_back(s.param.grad());
-  const double norm = global_norm(gradients) * scale;
-  if (!std::isfinite(norm)) return norm;
+  const double norm = gradient_norm() * scale;
+  if (std::isfinite(norm)) update(rate_factor, norm, scale);
+  return norm;
+}
+
+void Optimizer::update(double rate_factor, double norm, double scale) {
+  const std::vector<Tensor> gradients = this->gradients();
   GradScale g;
   g.scale = options_.clip_norm > 0 ? scale * clip_factor(norm, options_.clip_norm) : scale;
   if (options_.clip_value > 0) g.clip_value = options_.clip_value;
@@ -171,7 +182,19 @@ double Optimizer::step(double rate_factor, double scale) {
     s.first = s.first && !s.grad.defined();
     s.grad = Tensor();
   }
-  return norm;
+}
+
+NamedTensors Optimizer::blank_state(const Parameter& parameter, const OptimizerOptions& options) {
+  const Tensor t = parameter.value();
+  NamedTensors out;
+  if (options.kind == "sgd") {
+    if (options.momentum > 0) out.emplace_back(parameter.name + ".momentum", zero_state(t));
+  } else {
+    out.emplace_back(parameter.name + ".exp_avg", zero_state(t));
+    out.emplace_back(parameter.name + ".exp_avg_sq", zero_state(t));
+  }
+  out.emplace_back(parameter.name + ".step", counted(0));
+  return out;
 }
 
 NamedTensors Optimizer::state() const {

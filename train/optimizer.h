@@ -64,6 +64,10 @@ class Optimizer {
   // One update from the gradients times `scale`. Returns their norm before clipping (not finite: nothing was
   // changed).
   double step(double rate_factor, double scale = 1.0);
+  // The same in two parts, for parameters that several processes share out: the norm before clipping is that
+  // of all their gradients.
+  double gradient_norm() const;
+  void update(double rate_factor, double norm, double scale = 1.0);
 
   // State for checkpoints: "<name>.exp_avg", "<name>.exp_avg_sq", "<name>.step"; of SGD "<name>.momentum" and
   // ".step". The tensors are the live ones. Loading takes all or nothing; the next step is then bit for bit
@@ -71,9 +75,12 @@ class Optimizer {
   NamedTensors state() const;
   void load(const SafetensorsFile& file);
   const std::vector<Parameter>& parameters() const { return parameters_; }
+  // Tensors with the names, shapes and types of one parameter's state.
+  static NamedTensors blank_state(const Parameter& parameter, const OptimizerOptions& options);
 
  private:
   void add(const Parameter& parameter, const ParameterGroup& group);
+  std::vector<Tensor> gradients() const;
 
   OptimizerOptions options_;
   std::vector<Parameter> parameters_;  // in the order of the groups

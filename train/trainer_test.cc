@@ -54,7 +54,8 @@ class Texts : public SampleSource {
 };
 
 struct Training {
-  explicit Training(const std::string& folder, TrainOptions options = {}) : setup{options, 3, folder, {}, 0} {
+  explicit Training(const std::string& folder, TrainOptions options = {})
+      : setup{options, 3, folder, {}, 0, nullptr} {
     for (const LawCase& c : law_cases()) {
       if (c.name == "rmt/llama") model = law_model(c, at::kFloat);
     }

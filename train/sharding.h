@@ -1,0 +1,59 @@
+// Data parallel training with a sharded optimizer (ZeRO stage 1, arXiv 1910.02054): every rank holds all
+// parameters and finds gradients of its rows; each parameter has one owner, which alone holds its optimizer
+// state, gets the sum of its gradients, updates it, and gives the others the new values.
+//
+// Gradients travel in buckets of one owner each, in fp32. Where the backward pass reaches each parameter
+// once, a bucket leaves as soon as its gradients are there, while the pass goes on.
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "model/decoder.h"
+#include "train/collectives.h"
+
+namespace mneme {
+
+class Sharding {
+ public:
+  // `trained`: leaves, in the same order on all ranks.
+  Sharding(const std::vector<Parameter>& trained, Collectives& ranks);
+  ~Sharding();
+  Sharding(const Sharding&) = delete;
+  Sharding& operator=(const Sharding&) = delete;
+
+  const std::vector<int64_t>& owners() const { return owners_; }  // of each parameter
+  std::vector<Parameter> owned() const;                           // this rank's
+
+  // Before the last backward pass of an update, if it reaches each parameter at most once.
+  void expect_gradients();
+  // After it: sums arrive at their owners, and the gradients of others' parameters are let go. A parameter
+  // that has a gradient on no rank keeps none.
+  void exchange_gradients();
+  void share_parameters();  // after the owners' updates
+
+ private:
+  struct Bucket {
+    int64_t owner = 0, elements = 0;
+    std::vector<size_t> parameters;
+    size_t ready = 0;
+    bool sent = false;
+    Tensor flat;
+    Collectives::Wait arrived;
+  };
+  struct Hooks;
+  void add_parameter(size_t index);
+  void gradient_ready(size_t parameter);
+  void send(Bucket& bucket);
+
+  std::vector<Parameter> trained_;
+  Collectives& ranks_;
+  std::vector<int64_t> owners_;
+  std::vector<Bucket> buckets_;    // from the last parameter to the first, as a backward pass finds gradients
+  std::vector<size_t> bucket_of_;  // of each parameter
+  size_t next_ = 0;                // buckets leave in this order on every rank
+  bool expecting_ = false;
+  std::unique_ptr<Hooks> hooks_;
+};
+
+}  // namespace mneme
