@@ -84,7 +84,7 @@ TEST(Landmark, TrainingReadsATextInOneWindow) {
   const auto train = model_with([](LandmarkMemoryOptions& o) { o.random_phase = false; });
   const auto one = model_with([](LandmarkMemoryOptions& o) { o.segment = 1000; });
   const Tensor ids = law_text(2, 30, 34);
-  const Draws draws{{.seed = 5, .step = 3}};
+  const Draws draws{{.seed = 5, .step = 3}, {}, {}};
   ReadOptions options;
   options.draws = &draws;
   Batch batch;
@@ -105,7 +105,7 @@ TEST(Landmark, TrainingTextsBeginAnywhereInABlock) {
   const Tensor ids = law_text(1, 30, 35);
   std::set<std::vector<double>> seen;
   for (uint64_t step = 0; step < 30; ++step) {
-    const Draws draws{{.seed = 1, .step = step}};
+    const Draws draws{{.seed = 1, .step = step}, {}, {}};
     ReadOptions options;
     options.draws = &draws;
     Batch batch;
