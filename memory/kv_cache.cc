@@ -236,6 +236,18 @@ KvCache KvCache::detached() const {
   return out;
 }
 
+KvCache KvCache::compact() const {
+  const at::NoGradGuard no_grad;
+  if (empty()) return KvCache(page_slots_);
+  std::vector<Tensor> k, v;
+  for (int64_t l = 0; l < layers(); ++l) {
+    const auto [dense_k, dense_v] = dense(l);
+    k.push_back(dense_k.detach());
+    v.push_back(dense_v.detach());
+  }
+  return restore(layout(), k, v);
+}
+
 KvCache::Layout KvCache::layout() const {
   Layout out{page_slots_, begin_, {}};
   for (const Held& held : pages_) out.counts.push_back(held.count);

@@ -20,6 +20,14 @@ Row Row::detached() const {
   return out;
 }
 
+Row Row::compact() const {
+  Row out = *this;
+  out.working = working.compact();
+  for (auto& [name, t] : out.tensors) t = t.detach().contiguous().clone();
+  for (auto& [name, c] : out.caches) c = c.compact();
+  return out;
+}
+
 State State::select(const std::vector<int64_t>& which) const {
   State out;
   out.rows.reserve(which.size());
@@ -40,6 +48,13 @@ State State::detached() const {
   State out;
   out.rows.reserve(rows.size());
   for (const Row& r : rows) out.rows.push_back(r.detached());
+  return out;
+}
+
+State State::compact() const {
+  State out;
+  out.rows.reserve(rows.size());
+  for (const Row& r : rows) out.rows.push_back(r.compact());
   return out;
 }
 

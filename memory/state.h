@@ -68,6 +68,7 @@ class KvCache {
   bool requires_grad() const;
   int64_t bytes() const;
   KvCache detached() const;
+  KvCache compact() const;
 
   // For files: how the slots lie in pages, which decides the order of sums, and a cache of the same pages
   // again.
@@ -114,6 +115,7 @@ struct Row {
 
   int64_t bytes() const;
   Row detached() const;
+  Row compact() const;
 };
 
 struct State {
@@ -123,7 +125,10 @@ struct State {
   State select(const std::vector<int64_t>& which) const;  // rows may repeat: a repeated row is a fork
   static State stack(const std::vector<State>& states);
   State detached() const;  // the same values, cut off the graph
-  int64_t bytes() const;   // shared pages count in each row that holds them
+  // The same values, in memory of their own and laid out as a file gives them back: what goes on from here
+  // has the same bits as what goes on from the file.
+  State compact() const;
+  int64_t bytes() const;  // shared pages count in each row that holds them
 };
 
 }  // namespace mneme

@@ -10,14 +10,21 @@ namespace {
 
 struct Piece {
   Tensor ids, labels;  // [B, T of the segment]
+  std::vector<int64_t> count;
+  std::vector<bool> reset;
 };
 
 std::vector<Piece> cut(const Sample& s, int64_t segment) {
   std::vector<Piece> out;
   const int64_t length = s.ids.size(1);
+  if (s.goes_on()) segment = length / s.reset.size(1);
   for (int64_t at = 0; at < length; at += segment) {
     const int64_t n = std::min(segment, length - at);
-    out.push_back({s.ids.narrow(1, at, n), s.labels.narrow(1, at, n)});
+    out.push_back({s.ids.narrow(1, at, n), s.labels.narrow(1, at, n), {}, {}});
+    for (int64_t r = 0; s.goes_on() && r < s.ids.size(0); ++r) {
+      out.back().count.push_back(s.count[r][at / segment].item<int64_t>());
+      out.back().reset.push_back(s.reset[r][at / segment].item<bool>());
+    }
   }
   return out;
 }
@@ -25,6 +32,8 @@ std::vector<Piece> cut(const Sample& s, int64_t segment) {
 Batch batch_of(const Piece& piece) {
   Batch batch;
   batch.ids = piece.ids.contiguous();
+  batch.count = piece.count;
+  batch.reset = piece.reset;
   return batch;
 }
 
@@ -43,9 +52,8 @@ class Unrolled {
   Unrolled(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options)
       : model_(model), sample_(sample), pieces_(cut(sample, segment)), options_(options) {}
 
-  double run(int64_t count, const ReadOptions& reading) const {
+  double run(int64_t count, const ReadOptions& reading, State& state) const {
     const Truncation kind = parse_truncation(options_.truncation);
-    State state = model_.initial(sample_.ids.size(0));
     Tensor total;
     const auto n = static_cast<int64_t>(pieces_.size());
     for (int64_t t = 0; t < n; ++t) {
@@ -55,6 +63,7 @@ class Unrolled {
       if (loss.defined()) total = total.defined() ? total + loss.sum() : loss.sum();
       if (cuts.after) state = state.detached();
     }
+    state = state.detached();
     if (!total.defined()) return 0;  // a part of a batch without a label of its own
     const Tensor mean = total / static_cast<double>(count);
     mean.backward();
@@ -139,7 +148,8 @@ class Replay {
   Replay(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options)
       : model_(model), sample_(sample), pieces_(cut(sample, segment)), options_(options) {}
 
-  double run(int64_t count, const ReadOptions& reading) {
+  double run(int64_t count, const ReadOptions& reading, State& state) {
+    entering_.push_back({std::move(state)});
     forwards(reading);
     const Truncation kind = parse_truncation(options_.truncation);
     const auto n = static_cast<int64_t>(pieces_.size());
@@ -148,7 +158,9 @@ class Replay {
     for (int64_t t = n; t-- > 0;) {
       const Cuts cuts = cuts_at(kind, t, n, options_.depth);
       if (cuts.after) flowing_.assign(flowing_.size(), {});
-      total += backwards(static_cast<size_t>(t), count, reading);
+      State after = entering_[static_cast<size_t>(t)].state;
+      total += backwards(static_cast<size_t>(t), count, reading, after);
+      if (t + 1 == n) state = after.detached();
       if (cuts.before) flowing_.assign(flowing_.size(), {});
       entering_.pop_back();
     }
@@ -180,7 +192,6 @@ class Replay {
   // Whether keys and values that go from segment to segment are constants or part of the graph shows only
   // with a graph; methods that keep none are read without one.
   void forwards(const ReadOptions& reading) {
-    entering_.push_back({model_.initial(sample_.ids.size(0))});
     bool graph = false;
     for (size_t t = 0; t + 1 < pieces_.size(); ++t) {
       const State from = entering_.back().state;
@@ -194,10 +205,9 @@ class Replay {
     }
   }
 
-  // Segment t with a graph of its own: its loss, and what flows back into the state that it leaves. What
-  // flows into the state that it enters with remains in flowing_.
-  double backwards(size_t t, int64_t count, const ReadOptions& reading) {
-    State state = entering_[t].state;
+  // Segment t with a graph of its own, from `state`, which becomes what it leaves: its loss, and what flows
+  // back into that. What flows into the state that it enters with remains in flowing_.
+  double backwards(size_t t, int64_t count, const ReadOptions& reading, State& state) {
     Gradients leaves;
     for (Row& r : state.rows) leaves.push_back(Carried(r).leaves(entering_[t].caches));
     const Tensor losses = segment_loss(model_, pieces_[t], state, reading, false).loss;
@@ -245,18 +255,27 @@ int64_t training_segment(const Model& model, int64_t text) {
 
 int64_t labelled_positions(const Sample& s) {
   const int64_t n = (s.labels >= 0).sum().item<int64_t>();
-  if (n == 0) throw Error(Kind::input, "a batch without a single label", "check the loss mask of the data");
+  if (n == 0) {
+    throw Error(Kind::input, "a batch without a single label: every token is masked",
+                "look at the masks with 'mneme data inspect'; use longer texts or more of them in an update");
+  }
   return n;
 }
 
 StepResult backward(const Model& model, const Sample& sample, int64_t segment, int64_t count,
-                    const TrainOptions& options, const Draws* draws) {
+                    const TrainOptions& options, const Draws* draws, State* state) {
+  State fresh;
+  if (!state) {
+    fresh = model.initial(sample.ids.size(0));
+    state = &fresh;
+  }
   ReadOptions reading;
   reading.draws = draws;
   StepResult out;
   out.labelled = (sample.labels >= 0).sum().item<int64_t>();
-  out.loss = options.backward == "replay" ? Replay(model, sample, segment, options).run(count, reading)
-                                          : Unrolled(model, sample, segment, options).run(count, reading);
+  out.loss = options.backward == "replay"
+                 ? Replay(model, sample, segment, options).run(count, reading, *state)
+                 : Unrolled(model, sample, segment, options).run(count, reading, *state);
   return out;
 }
 

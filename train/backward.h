@@ -18,10 +18,11 @@ struct StepResult {
 // Positions with a label. Throws Error{input} when there is none.
 int64_t labelled_positions(const Sample& sample);
 
-// `segment`: text tokens of a segment. `count` divides the sum of losses: the labelled positions of the whole
-// batch, of which `sample` may be a part.
+// `segment`: text tokens of a segment. `state`: where the texts stand, and after the call where they stand
+// then, without a graph; null: the texts begin, and nothing is kept. `count` divides the sum of losses: the
+// labelled positions of the whole batch, of which `sample` may be a part.
 StepResult backward(const Model& model, const Sample& sample, int64_t segment, int64_t count,
-                    const TrainOptions& options, const Draws* draws);
+                    const TrainOptions& options, const Draws* draws, State* state = nullptr);
 
 struct Measured {
   double loss = 0, accuracy = 0;

@@ -8,6 +8,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "io/hf_folder.h"
+#include "memory/state_file.h"
 
 namespace mneme {
 namespace {
@@ -80,7 +81,9 @@ void Checkpoints::save(const TrainerState& state, const nlohmann::json& identity
   FolderWriter folder(path(state.step), /*replace=*/true);
   write_safetensors(folder.file("weights.safetensors"), weights);
   write_safetensors(folder.file("optimizer.safetensors"), optimizer);
+  if (state.texts.size() > 0) save_state(state.texts, "", folder.file("texts.safetensors"));
   folder.json("trainer.json", {{"format", kFormat},
+                               {"data", state.data},
                                {"step", state.step},
                                {"identity", identity},
                                {"smoothed_loss", state.smoothed},
@@ -138,6 +141,9 @@ Checkpoints::Found Checkpoints::newest(const nlohmann::json& identity,
   state.lowest = trainer.number("lowest_loss");
   state.best_step = trainer.integer_in("best_step", -1, state.step);
   state.best_loss = trainer.number("best_loss");
+  if (const nlohmann::json* data = trainer.find("data")) state.data = *data;
+  const std::string texts = join_path(at, "texts.safetensors");
+  if (file_exists(texts)) state.texts = load_state(texts, "");
   return {state, at, weights_in(at, parameters),
           SafetensorsFile::open(join_path(at, "optimizer.safetensors"))};
 }

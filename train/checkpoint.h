@@ -3,9 +3,10 @@
 //   weights.safetensors    the trained parameters, and all of the memory's
 //   optimizer.safetensors  its state
 //   trainer.json           the step, what must be equal for the run to go on, the guard's and the best's
-//   figures
+//                          figures, and where the data stands
+//   texts.safetensors      what is remembered of texts that go on, where there are any
 //
-// Data and random numbers are functions of the step, so nothing else is needed to go on bit for bit. The link
+// Random numbers are functions of the step, so nothing else is needed to go on bit for bit. The link
 // RUN/checkpoints/best names the one with the lowest held-out loss.
 #pragma once
 
@@ -15,6 +16,7 @@
 #include <vector>
 
 #include "io/safetensors.h"
+#include "memory/state.h"
 #include "model/decoder.h"
 
 namespace mneme {
@@ -24,6 +26,8 @@ struct TrainerState {
   double smoothed = 0, lowest = 0;  // of the loss, for the guard (train/guard.h)
   int64_t best_step = -1;           // the checkpoint with the lowest held-out loss
   double best_loss = 0;
+  nlohmann::json data;  // the source's position (train/sample_source.h)
+  State texts;          // of texts that go on in the next update
 };
 
 class Checkpoints {

@@ -27,7 +27,7 @@ class PasskeySource : public SampleSource {
         static_cast<double>(kProbe) / static_cast<double>(std::max<int64_t>(
                                           1, size_of(tokens_of(passkey_example(kProbe, seed, 0))) - bare_));
   }
-  Sample train(uint64_t step, int64_t rows, int64_t segments) const override {
+  Sample train(uint64_t step, int64_t rows, int64_t segments) override {
     return prompts(step * static_cast<uint64_t>(rows), rows, segments);
   }
   Sample held_out(uint64_t index, int64_t rows, int64_t segments) const override {

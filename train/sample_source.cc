@@ -13,7 +13,7 @@ namespace {
 class RecallSource : public SampleSource {
  public:
   RecallSource(const RecallTask& task, uint64_t seed) : task_(task), seed_(seed) { check_task(task); }
-  Sample train(uint64_t step, int64_t rows, int64_t segments) const override {
+  Sample train(uint64_t step, int64_t rows, int64_t segments) override {
     return documents(task_, step * static_cast<uint64_t>(rows), rows, segments);
   }
   Sample held_out(uint64_t index, int64_t rows, int64_t segments) const override {
@@ -47,7 +47,7 @@ class ByteSource : public SampleSource {
         seed_(seed),
         train_(read_texts(o.train, "data.train")),
         valid_(read_texts(o.valid, "data.valid")) {}
-  Sample train(uint64_t step, int64_t rows, int64_t segments) const override {
+  Sample train(uint64_t step, int64_t rows, int64_t segments) override {
     return windows(train_, step, rows, segments);
   }
   Sample held_out(uint64_t index, int64_t rows, int64_t segments) const override {
@@ -101,6 +101,11 @@ class ByteSource : public SampleSource {
 };
 
 }  // namespace
+
+Sample Sample::rows(int64_t first, int64_t n) const {
+  const auto part = [&](const Tensor& t) { return t.defined() ? t.narrow(0, first, n) : Tensor(); };
+  return {part(ids), part(labels), part(reset), part(count)};
+}
 
 std::unique_ptr<SampleSource> make_source(const DataOptions& options, uint64_t seed) {
   if (options.kind == "recall") return std::make_unique<RecallSource>(options.recall, seed);

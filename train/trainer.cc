@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cmath>
 #include <map>
+#include <numeric>
 #include <set>
 
 #include "base/error.h"
@@ -25,6 +26,12 @@ nlohmann::json lasting(const TrainOptions& options) {
   nlohmann::json j = options_json(options);
   for (const char* key : {"log_every", "save_every", "keep", "held_out", "final", "divergence"}) j.erase(key);
   return j;
+}
+
+State rows_of(const State& state, int64_t first, int64_t count) {
+  std::vector<int64_t> which(static_cast<size_t>(count));
+  std::iota(which.begin(), which.end(), first);
+  return state.select(which);
 }
 
 std::vector<Parameter> saved_parameters(const Model& model, const std::vector<Parameter>& trained) {
@@ -52,13 +59,9 @@ std::vector<ParameterGroup> owned_groups(const std::vector<Parameter>& trained,
   return groups;
 }
 
-Sample rows_of(const Sample& s, int64_t first, int64_t count) {
-  return {s.ids.narrow(0, first, count), s.labels.narrow(0, first, count)};
-}
-
 }  // namespace
 
-Trainer::Trainer(Model& model, const std::vector<Parameter>& trained, const SampleSource& source,
+Trainer::Trainer(Model& model, const std::vector<Parameter>& trained, SampleSource& source,
                  TrainerSetup setup)
     : model_(model),
       source_(source),
@@ -112,8 +115,13 @@ double Trainer::gradients(int64_t step, const Sample& all) {
     const int64_t rows = end, rank = setup_.ranks->rank(), size = setup_.ranks->size();
     begin = rows * rank / size;
     end = rows * (rank + 1) / size;
+    if (all.goes_on()) {
+      throw Error(Kind::usage, "texts that go on from update to update are remembered by one process only",
+                  "train with --nproc 1, or with data.layout windows or samples");
+    }
   }
   const int64_t part = options_.micro_batch > 0 ? options_.micro_batch : end - begin;
+  if (all.goes_on() && state_.texts.size() == 0) state_.texts = model_.initial(end);
   for (const Parameter& p : trained_) p.value().mutable_grad() = Tensor();
   double loss = 0;
   for (int64_t first = begin; first < end; first += part) {
@@ -124,8 +132,12 @@ double Trainer::gradients(int64_t step, const Sample& all) {
     // A replay and recomputed layers reach parameters several times, so nothing may leave before the end.
     const bool once = options_.backward == "unrolled" && !options_.recompute && first + part >= end;
     if (sharding_ && once) sharding_->expect_gradients();
-    const Sample some = rows_of(all, first, std::min(part, end - first));
-    loss += backward(model_, some, segment, count, options_, &draws).loss;
+    const int64_t n = std::min(part, end - first);
+    State texts = all.goes_on() ? rows_of(state_.texts, first, n) : model_.initial(n);
+    loss += backward(model_, all.rows(first, n), segment, count, options_, &draws, &texts).loss;
+    if (!all.goes_on()) continue;
+    texts = texts.compact();  // a resumed run goes on from what a file gives back
+    std::move(texts.rows.begin(), texts.rows.end(), state_.texts.rows.begin() + first);
   }
   return loss;
 }
@@ -251,6 +263,7 @@ void Trainer::save(double held_out_loss) {
     state_.best_loss = held_out_loss;
   }
   const NamedTensors optimizer = optimizer_state();
+  state_.data = source_.position();
   if (first_rank()) checkpoints_.save(state_, setup_.identity, saved_, optimizer);
   if (setup_.ranks) setup_.ranks->barrier();  // nobody goes on, or ends, before it stands
 }
@@ -282,6 +295,7 @@ void Trainer::resume() {
     optimizer_.load(found.optimizer);
     load_weights(found.weights, saved_);
     state_ = found.state;
+    if (!state_.data.is_null()) source_.restore(state_.data);
     log_info("train", "going on from {} at step {}", found.path, state_.step);
   }
   if (first_rank()) metrics_ = std::make_unique<Metrics>(setup_.folder, state_.step);

@@ -31,8 +31,7 @@ struct TrainerSetup {
 class Trainer {
  public:
   // `trained`: as prepare_training returned them.
-  Trainer(Model& model, const std::vector<Parameter>& trained, const SampleSource& source,
-          TrainerSetup setup);
+  Trainer(Model& model, const std::vector<Parameter>& trained, SampleSource& source, TrainerSetup setup);
   // Continues from the newest checkpoint in the folder, if there is one. Returns the exit code of a signal,
   // or 0, after which the model has its final weights.
   int run();
@@ -57,7 +56,7 @@ class Trainer {
   void take_best();
 
   Model& model_;
-  const SampleSource& source_;
+  SampleSource& source_;
   TrainerSetup setup_;
   const TrainOptions& options_;
   std::vector<Parameter> trained_, saved_;  // saved: also those of the memory that are not trained

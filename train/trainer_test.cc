@@ -34,7 +34,7 @@ std::string fresh_folder(const std::string& name) {
 // Random texts; at one step it does something.
 class Texts : public SampleSource {
  public:
-  Sample train(uint64_t step, int64_t rows, int64_t segments) const override {
+  Sample train(uint64_t step, int64_t rows, int64_t segments) override {
     if (static_cast<int64_t>(step) == at_step && action) action();
     return text(step, rows, segments);
   }
