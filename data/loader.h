@@ -76,7 +76,7 @@ class Loader {
   const TokenSet& tokens_;
   LoaderOptions options_;
   uint64_t seed_;
-  int64_t rank_, local_;  // local_: rows of this rank
+  int64_t rank_, local_;         // local_: rows of this rank
   std::vector<int64_t> usable_;  // documents of at least two tokens
   std::vector<int64_t> order_;
   std::vector<Row> rows_;  // of the global batch: every rank follows all of them

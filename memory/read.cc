@@ -148,7 +148,8 @@ class Reader {
   Reading collect() const {
     const int64_t rows = state_.size(), most = batch_.ids.size(1);
     // The rows are equally long, but may all end before the batch does.
-    if (aligned_ && !blocks_.empty() && count(0) == most) return {blocks_.size() == 1 ? blocks_[0] : at::cat(blocks_, 1), {}};
+    if (aligned_ && !blocks_.empty() && count(0) == most)
+      return {blocks_.size() == 1 ? blocks_[0] : at::cat(blocks_, 1), {}};
     Tensor like;
     for (const auto& p : parts_) like = p.empty() ? like : p[0];
     if (!like.defined()) return {};
