@@ -81,6 +81,7 @@ json machine(int threads) {
           {"threads", threads},
           {"memory_bytes", static_cast<int64_t>(::sysconf(_SC_PHYS_PAGES)) * ::sysconf(_SC_PAGESIZE)},
           {"blas", loaded_blas()},
+          {"blas_kernels", blas_kernels()},
           {"cuda_built", at::hasCUDA()},
           {"cuda_devices", devices}};
 }
@@ -219,7 +220,8 @@ void print(const json& report) {
   line("kernels", m["kernels"].get<std::string>());
   line("threads", m["threads"].dump() + " on " + m["cores"].dump() + " cores");
   line("memory", format_bytes(m["memory_bytes"].get<double>()));
-  line("BLAS", m["blas"].get<std::string>());
+  const std::string blas_for = m["blas_kernels"].get<std::string>();
+  line("BLAS", m["blas"].get<std::string>() + (blas_for.empty() ? "" : ", kernels for " + blas_for));
   line("CUDA", m["cuda_built"] == true ? m["cuda_devices"].dump() + " devices" : "not in this libtorch");
   if (report.contains("measured")) print_measures(report["measured"]);
   std::printf("\nmissing\n");
