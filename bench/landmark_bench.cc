@@ -76,7 +76,11 @@ double backward_seconds(Data& d, const Forward& f) {
 void compare(const Settings& s, int64_t T, int64_t f) {
   Data d = make(s, T);
   const LandmarkKeys keys{Tensor(), Tensor(), (at::arange(T).remainder(f + 1) == f).repeat({s.B, 1}), {}};
-  const Forward plain = [](const Data& x) { return attention(x.q, {{.k = x.k, .v = x.v}}); };
+  const Forward plain = [](const Data& x) {
+    Keys keys;
+    keys.k = x.k, keys.v = x.v;
+    return attention(x.q, {keys});
+  };
   const Forward landmark = [&](const Data& x) {
     return landmark_attention(x.q, {x.k, x.v, keys.is_landmark, {}});
   };

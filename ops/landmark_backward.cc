@@ -11,7 +11,7 @@ namespace {
 // threads. Early keys are seen by more queries: parts hold equal shares of the sum over chunks of the chunks
 // after them.
 std::vector<Item> items_of(const Call& call, int64_t b) {
-  constexpr int64_t kWanted = 16, kFewest = 2;
+  constexpr int64_t kWanted = 4, kFewest = 4;  // every part packs all queries anew
   const auto chunks = static_cast<int64_t>(call.layout[b].chunk.size());
   const int64_t parts = call.miss() ? 1
                                     : std::clamp<int64_t>((kWanted + call.key_heads - 1) / call.key_heads, 1,

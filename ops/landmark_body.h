@@ -54,19 +54,15 @@ MNEME_INLINE void to_panel(Panel panel, int64_t key, int64_t lane, Vf first, Vf 
   }
 }
 
-// The lanes at `lane` of one key into a row.
-template <bool kPairs>
-MNEME_INLINE void to_row(uint32_t* row, int64_t lane, Vf x) {
+// kCount neighbouring vectors of lanes, from `lane` on, of one key into a row. In pairs: all lanes.
+template <bool kPairs, int kCount>
+MNEME_INLINE void to_row(uint32_t* row, int64_t lane, const Vf (&x)[kCount]) {
   if constexpr (kPairs) {
-    uint16_t* at = reinterpret_cast<uint16_t*>(row) + lane;
 #if defined(__AVX512BF16__)
-    const __m256bh halves_of = _mm512_cvtneps_pbh((__m512)x);
-    __builtin_memcpy(at, &halves_of, 32);
-#else
-    store(at, __builtin_convertvector(halves(x), Vh));
+    store(row, in_order(x[0], x[1]));
 #endif
   } else {
-    store(row + lane, x);
+    for (int i = 0; i < kCount; ++i) store(row + lane + i * kStep, x[i]);
   }
 }
 
@@ -277,65 +273,94 @@ void collect_both(const float* s, const float* dp, int64_t n, float scale, float
   }
 }
 
+constexpr int kVectors = kRow / kStep;
+template <bool kPairs>
+constexpr int kTogether = kPairs ? kVectors : 1;  // vectors of lanes that share a row's words
+
+// Of some neighbouring vectors of lanes.
+template <int kCount>
 struct Gradient {
-  Vf p, ds;
+  Vf p[kCount], ds[kCount];
 };
 
-// Rows and panel of all keys of one vector of lanes; one(j) gives its Gradient. An odd last key gets a
-// partner of 0.
+// Rows and panel of all keys; one(j, x) gives weight and score gradient of key j in the vector x of lanes. An
+// odd last key gets a partner of 0.
 template <bool kPairs, class One>
-MNEME_INLINE void emit(const Outputs& out, int64_t first, int64_t n, int64_t lane, One one) {
-  for (int64_t j = 0; j < n; j += 2) {
-    const Gradient a = one(j), b = j + 1 < n ? one(j + 1) : Gradient{Vf{}, Vf{}};
-    const int64_t key = first + j;
-    to_row<kPairs>(out.p + key * out.stride, lane, a.p);
-    to_row<kPairs>(out.ds + key * out.stride, lane, a.ds);
-    to_row<kPairs>(out.p + (key + 1) * out.stride, lane, b.p);
-    to_row<kPairs>(out.ds + (key + 1) * out.stride, lane, b.ds);
-    to_panel<kPairs>(out.panel, key, lane, a.ds, b.ds);
+MNEME_INLINE void emit(const Outputs& out, int64_t first, int64_t n, One one) {
+  constexpr int kCount = kTogether<kPairs>;
+  for (int from = 0; from < kVectors; from += kCount) {
+    const int64_t lane = from * kStep;
+    for (int64_t j = 0; j < n; j += 2) {
+      Gradient<kCount> a, b{};
+      for (int x = 0; x < kCount; ++x) one(j, from + x, a.p[x], a.ds[x]);
+      for (int x = 0; x < kCount && j + 1 < n; ++x) one(j + 1, from + x, b.p[x], b.ds[x]);
+      uint32_t *p = out.p + (first + j) * out.stride, *ds = out.ds + (first + j) * out.stride;
+      to_row<kPairs>(p, lane, a.p);
+      to_row<kPairs>(ds, lane, a.ds);
+      to_row<kPairs>(p + out.stride, lane, b.p);
+      to_row<kPairs>(ds + out.stride, lane, b.ds);
+      for (int x = 0; x < kCount; ++x) {
+        to_panel<kPairs>(out.panel, first + j, lane + x * kStep, a.ds[x], b.ds[x]);
+      }
+    }
   }
+}
+
+// Numbers of all lanes.
+struct Lanes {
+  Vf at[kVectors];
+  explicit MNEME_INLINE Lanes(const float* from) {
+    for (int x = 0; x < kVectors; ++x) at[x] = load<Vf>(from + x * kStep);
+  }
+};
+
+template <bool kPairs, bool kFactor>
+MNEME_INLINE void apply_in(const float* s, const float* dp, int64_t first, int64_t n, const float* by,
+                           const float* less, const float* factor, const Outputs& out) {
+  const Lanes times(by), minus(less);
+  emit<kPairs>(out, first, n, [&](int64_t j, int x, Vf& p, Vf& ds) {
+    const int64_t at = j * kRow + x * kStep;
+    p = load<Vf>(s + at) * times.at[x];
+    ds = p * (load<Vf>(dp + at) - minus.at[x]);
+    if constexpr (kFactor) p *= load<Vf>(factor + at);
+  });
 }
 
 template <bool kPairs>
 void apply(const float* s, const float* dp, int64_t first, int64_t n, const float* by, const float* less,
            const float* factor, const Outputs& out) {
-  for (int64_t lane = 0; lane < kRow; lane += kStep) {
-    const Vf times = load<Vf>(by + lane), minus = load<Vf>(less + lane);
-    const Vi some = times != Vf{};
-    emit<kPairs>(out, first, n, lane, [&](int64_t j) {
-      const int64_t at = j * kRow + lane;
-      const Vf w = choose(some, load<Vf>(s + at) * times, Vf{});
-      const Vf ds = choose(some, w * (load<Vf>(dp + at) - minus), Vf{});
-      return Gradient{factor ? w * load<Vf>(factor + at) : w, ds};
-    });
-  }
+  if (factor) return apply_in<kPairs, true>(s, dp, first, n, by, less, factor, out);
+  apply_in<kPairs, false>(s, dp, first, n, by, less, factor, out);
 }
 
 template <bool kPairs>
 void apply_range(const float* s, const float* dp, int64_t first, int64_t n, float scale, Range given,
                  const float* m, const float* by, const float* less, const float* factor,
                  const Outputs& out) {
-  for (int64_t lane = 0; lane < kRow; lane += kStep) {
-    const LaneRange range(given, lane);
-    const Vf top = load<Vf>(m + lane), times = load<Vf>(by + lane), minus = load<Vf>(less + lane);
-    emit<kPairs>(out, first, n, lane, [&](int64_t j) {
-      const int64_t at = j * kRow + lane;
-      const Vi sees = range.sees(j);
-      const Vf w = choose(sees, exp2_of<kPairs>(load<Vf>(s + at) * scale - top) * times, Vf{});
-      const Vf ds = choose(sees, w * (load<Vf>(dp + at) - minus), Vf{});
-      return Gradient{factor ? w * load<Vf>(factor + at) : w, ds};
-    });
-  }
+  const Lanes top(m), times(by), minus(less);
+  emit<kPairs>(out, first, n, [&](int64_t j, int x, Vf& p, Vf& ds) {
+    const int64_t at = j * kRow + x * kStep;
+    const Vi sees = LaneRange(given, x * kStep).sees(j);
+    p = choose(sees, exp2_of<kPairs>(load<Vf>(s + at) * scale - top.at[x]) * times.at[x], Vf{});
+    ds = choose(sees, p * (load<Vf>(dp + at) - minus.at[x]), Vf{});
+    if (factor) p *= load<Vf>(factor + at);
+  });
 }
 
 template <bool kPairs>
 void convert(const float* x, int64_t n, const Outputs& out) {
-  for (int64_t lane = 0; lane < kRow; lane += kStep) {
+  constexpr int kCount = kTogether<kPairs>;
+  for (int64_t lane = 0; lane < kRow; lane += kCount * kStep) {
     for (int64_t j = 0; j < n; j += 2) {
-      const Vf a = load<Vf>(x + j * kRow + lane), b = j + 1 < n ? load<Vf>(x + (j + 1) * kRow + lane) : Vf{};
+      Vf a[kCount], b[kCount] = {};
+      for (int i = 0; i < kCount; ++i) {
+        const float* at = x + j * kRow + lane + i * kStep;
+        a[i] = load<Vf>(at);
+        if (j + 1 < n) b[i] = load<Vf>(at + kRow);
+        to_panel<kPairs>(out.panel, j, lane + i * kStep, a[i], b[i]);
+      }
       to_row<kPairs>(out.ds + j * out.stride, lane, a);
       to_row<kPairs>(out.ds + (j + 1) * out.stride, lane, b);
-      to_panel<kPairs>(out.panel, j, lane, a, b);
     }
   }
 }

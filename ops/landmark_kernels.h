@@ -58,7 +58,7 @@ struct Kernels {
   // Backward. g: sum of 2^(score * scale - m) * dp. `whole` starts afresh and leaves the weights 2^(..) in s.
   void (*whole)(float* s, const float* dp, int64_t n, float scale, float* m, float* z, float* g);
   void (*collect_both)(const float* s, const float* dp, int64_t n, float scale, float* m, float* z, float* g);
-  // w = s * by (0 where by is 0) for a block at places [first, first + n); ds = w * (dp - less).
+  // w = s * by for a block at places [first, first + n); ds = w * (dp - less).
   void (*apply)(const float* s, const float* dp, int64_t first, int64_t n, const float* by, const float* less,
                 const float* factor, const Outputs& out);
   // The same with w = 2^(score * scale - m) * by for the keys seen, else 0.
