@@ -26,7 +26,7 @@ const AttentionKernels& kernels_for(bool all_half) {
       if (all_half) return kAttentionAmx;
       return kAttentionAvx512;
     case CpuLevel::avx512:
-      return all_half && cpu_avx512_bf16() ? kAttentionAvx512Bf16 : kAttentionAvx512;
+      return all_half && cpu_multiplies_bf16() ? kAttentionAvx512Bf16 : kAttentionAvx512;
     case CpuLevel::avx2:
       return kAttentionAvx2;
 #endif

@@ -16,7 +16,8 @@ namespace {
 
 struct Features {
   CpuLevel level = CpuLevel::baseline;
-  bool avx512_bf16 = false;
+  bool avx512_bf16 = false;      // vcvtne2ps2bf16 and its like
+  bool multiplies_bf16 = false;  // and vdpbf16ps
 };
 
 #if defined(__x86_64__)
@@ -25,6 +26,13 @@ struct Features {
 bool amx_permitted() {
   constexpr long kRequestPermission = 0x1023, kTileData = 18;
   return syscall(SYS_arch_prctl, kRequestPermission, kTileData) == 0;
+}
+
+// Intel's vector units take two cycles for a vdpbf16ps, in which they multiply twice as many pairs as fp32.
+bool is_intel() {
+  unsigned a = 0, b = 0, c = 0, d = 0;
+  return __get_cpuid(0, &a, &b, &c, &d) && b == signature_INTEL_ebx && c == signature_INTEL_ecx &&
+         d == signature_INTEL_edx;
 }
 
 Features detect() {
@@ -38,6 +46,7 @@ Features detect() {
   found.level = CpuLevel::avx512;
   unsigned a = 0, b = 0, c = 0, d = 0;
   if (__get_cpuid_count(7, 1, &a, &b, &c, &d)) found.avx512_bf16 = (a >> 5) & 1;
+  found.multiplies_bf16 = found.avx512_bf16 && !is_intel();
   if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return found;
   const bool amx_bf16 = (d >> 22) & 1, amx_tile = (d >> 24) & 1;
   if (found.avx512_bf16 && amx_bf16 && amx_tile && amx_permitted()) found.level = CpuLevel::amx;
@@ -70,9 +79,10 @@ Features from_environment() {
   const char* name = std::getenv("MNEME_CPU");
   if (!name || !*name) return wanted;
   const std::string text = name;
-  if (text == "avx512-nobf16") {
+  if (text == "avx512-nobf16" || text == "avx512-bf16") {
     require(CpuLevel::avx512);
-    return {CpuLevel::avx512, false};
+    const bool with = text == "avx512-bf16" && wanted.avx512_bf16;
+    return {CpuLevel::avx512, with, with};
   }
   for (size_t i = 0; i < kNames.size(); ++i) {
     if (text != kNames[i]) continue;
@@ -81,7 +91,7 @@ Features from_environment() {
     return wanted;
   }
   throw Error(Kind::usage, "MNEME_CPU is '" + text + "'",
-              "use one of baseline, avx2, avx512, avx512-nobf16, amx, or unset it");
+              "use one of baseline, avx2, avx512, avx512-nobf16, avx512-bf16, amx, or unset it");
 }
 
 Features& in_force() {
@@ -95,16 +105,21 @@ CpuLevel cpu_level() { return in_force().level; }
 
 CpuLevel cpu_level_available() { return machine().level; }
 
-bool cpu_avx512_bf16() { return in_force().avx512_bf16; }
+bool cpu_rounds_to_bf16() { return in_force().avx512_bf16; }
+
+bool cpu_multiplies_bf16() { return in_force().multiplies_bf16; }
 
 std::string cpu_level_name(CpuLevel level) { return kNames[static_cast<size_t>(level)]; }
 
 ForceCpuLevel::ForceCpuLevel(CpuLevel level, bool avx512_bf16)
-    : level_before_(in_force().level), bf16_before_(in_force().avx512_bf16) {
+    : level_before_(in_force().level),
+      rounds_before_(in_force().avx512_bf16),
+      multiplies_before_(in_force().multiplies_bf16) {
   require(level);
-  in_force() = {level, avx512_bf16 && machine().avx512_bf16};
+  const bool with = avx512_bf16 && machine().avx512_bf16;
+  in_force() = {level, with, with};
 }
 
-ForceCpuLevel::~ForceCpuLevel() { in_force() = {level_before_, bf16_before_}; }
+ForceCpuLevel::~ForceCpuLevel() { in_force() = {level_before_, rounds_before_, multiplies_before_}; }
 
 }  // namespace mneme

@@ -19,14 +19,17 @@ CpuLevel cpu_level();
 // The highest level of this machine, whatever is in force.
 CpuLevel cpu_level_available();
 
-// At the avx512 level: whether vdpbf16ps may be used. MNEME_CPU=avx512 leaves it on, MNEME_CPU=avx512-nobf16
-// not.
-bool cpu_avx512_bf16();
+// At the avx512 level: whether the instructions of AVX512_BF16 may be used that round to bf16, and whether
+// vdpbf16ps is worth it. It is not where it has half the rate of fp32's products and so saves nothing, as on
+// Intel's processors; then numbers are widened. MNEME_CPU=avx512 leaves both as they are,
+// MNEME_CPU=avx512-bf16 uses both, MNEME_CPU=avx512-nobf16 neither.
+bool cpu_rounds_to_bf16();
+bool cpu_multiplies_bf16();
 
 std::string cpu_level_name(CpuLevel level);
 
-// Lowers the level (and vdpbf16ps) while it lives: how tests run every kernel. Not for use while kernels run
-// on other threads. Throws Error{usage} when the machine lacks the level.
+// Lowers the level while it lives, with all of AVX512_BF16 or none of it: how tests run every kernel. Not for
+// use while kernels run on other threads. Throws Error{usage} when the machine lacks the level.
 class ForceCpuLevel {
  public:
   explicit ForceCpuLevel(CpuLevel level, bool avx512_bf16 = true);
@@ -36,7 +39,7 @@ class ForceCpuLevel {
 
  private:
   CpuLevel level_before_;
-  bool bf16_before_;
+  bool rounds_before_, multiplies_before_;
 };
 
 }  // namespace mneme

@@ -112,7 +112,7 @@ int64_t spin(int64_t rounds) {
 }
 
 Kernels make() {
-  Kernels table = avx512_kernels(true);
+  Kernels table = avx512_kernels(true, true);
   table.name = "amx";
   table.begin = begin;
   table.end = end;

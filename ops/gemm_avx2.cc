@@ -80,6 +80,7 @@ const Kernels& avx2_kernels() {
   static const Kernels table{"avx2",
                              nothing,
                              nothing,
+                             1,
                              block,
                              8,
                              rows,

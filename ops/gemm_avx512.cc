@@ -1,4 +1,4 @@
-// Matrix multiplication with AVX-512: vdpbf16ps where the processor has it, else pairs widened to fp32.
+// Matrix multiplication with AVX-512: vdpbf16ps where the processor gains by it, else pairs widened to fp32.
 #include <immintrin.h>
 
 #include "ops/gemm_kernels.h"
@@ -77,11 +77,42 @@ void strip(const Bf16* a, int64_t a_stride, int64_t a_step, const Bf16* b, float
   }
 }
 
-template <class Unit>
 void block(const Bf16* a, const Bf16* b, float* c, int64_t steps, bool fresh, Prefetch) {
   for (int64_t r = 0; r < kBlock; r += 8) {
-    strip<Unit, 8>(a + r * kBlock, kBlock, kStep, b, c + r * kBlock, steps, fresh);
+    strip<WithBf16, 8>(a + r * kBlock, kBlock, kStep, b, c + r * kBlock, steps, fresh);
   }
+}
+
+// The same for A in fp32: only B is widened here, once for as many rows as there are registers for sums.
+template <int Rows>
+void wide_strip(const float* a, const Bf16* b, float* c, int64_t steps, bool fresh) {
+  __m512 left[Rows], right[Rows];
+  for (int r = 0; r < Rows; ++r) {
+    left[r] = fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(c + r * kBlock);
+    right[r] = fresh ? _mm512_setzero_ps() : _mm512_loadu_ps(c + r * kBlock + 16);
+  }
+  for (int64_t step = 0; step < steps; ++step, a += kStep, b += kStep) {
+    for (int64_t pair = 0; pair < kBlock / 2; ++pair) {
+      const Widened unit(b + pair * kBlock);
+      for (int r = 0; r < Rows; ++r) {
+        const __m512 x = _mm512_set1_ps(a[r * kBlock + 2 * pair]),
+                     y = _mm512_set1_ps(a[r * kBlock + 2 * pair + 1]);
+        left[r] = _mm512_fmadd_ps(y, unit.odd[0], _mm512_fmadd_ps(x, unit.even[0], left[r]));
+        right[r] = _mm512_fmadd_ps(y, unit.odd[1], _mm512_fmadd_ps(x, unit.even[1], right[r]));
+      }
+    }
+  }
+  for (int r = 0; r < Rows; ++r) {
+    _mm512_storeu_ps(c + r * kBlock, left[r]);
+    _mm512_storeu_ps(c + r * kBlock + 16, right[r]);
+  }
+}
+
+void wide_block(const Bf16* packed, const Bf16* b, float* c, int64_t steps, bool fresh, Prefetch) {
+  const float* a = reinterpret_cast<const float*>(packed);
+  wide_strip<11>(a, b, c, steps, fresh);
+  wide_strip<11>(a + 11 * kBlock, b, c + 11 * kBlock, steps, fresh);
+  wide_strip<10>(a + 22 * kBlock, b, c + 22 * kBlock, steps, fresh);
 }
 
 template <class Unit>
@@ -129,24 +160,27 @@ int64_t spin(int64_t rounds) {
 void nothing() {}
 
 template <class Unit>
-Kernels make(const char* name, bool bf16) {
+Kernels make(const char* name, bool multiplies, bool rounds) {
   Kernels table{};
   table.name = name;
   table.begin = nothing;
   table.end = nothing;
-  table.block = block<Unit>;
+  table.a_words = multiplies ? 1 : 2;
+  table.block = multiplies ? block : wide_block;
   table.few = 8;
   table.rows = rows<Unit>;
-  table.spin = bf16 ? spin<true> : spin<false>;
-  use_avx512_packing(table, bf16);
+  table.spin = multiplies ? spin<true> : spin<false>;
+  use_avx512_packing(table, rounds);
   return table;
 }
 
 }  // namespace
 
-const Kernels& avx512_kernels(bool bf16) {
-  static const Kernels with = make<WithBf16>("avx512-bf16", true), without = make<Widened>("avx512", false);
-  return bf16 ? with : without;
+const Kernels& avx512_kernels(bool multiplies, bool rounds) {
+  static const Kernels all = make<WithBf16>("avx512-bf16", true, true),
+                       rounding = make<Widened>("avx512", false, true),
+                       neither = make<Widened>("avx512-nobf16", false, false);
+  return multiplies ? all : rounds ? rounding : neither;
 }
 
 }  // namespace mneme::gemm

@@ -53,6 +53,7 @@ const Kernels& baseline_kernels() {
   static const Kernels table{"baseline",
                              nothing,
                              nothing,
+                             1,
                              block,
                              8,
                              rows,

@@ -13,8 +13,9 @@
 namespace mneme::gemm {
 namespace {
 
-constexpr int64_t kL1Steps = 16;  // steps of a panel that stay in L1 (32 KB)
-constexpr int64_t kGroup = 4;     // panels that are delivered together
+constexpr int64_t kL1Steps =
+    16;                        // steps of a panel that stay in L1 (32 KB); half as many beside rows in fp32
+constexpr int64_t kGroup = 4;  // panels that are delivered together
 constexpr int64_t kMostFewRows = 16;
 constexpr int64_t kSerialWork = 1 << 16;  // multiply-adds under which threads cost more than they give
 
@@ -56,7 +57,7 @@ struct Part {
 
 void Part::pack(Range rows, Range steps, Bf16* out) const {
   const int64_t first = steps.begin * kBlock, depth = std::min(steps.end * kBlock, k) - first;
-  const int64_t size = steps.size() * kStep;
+  const int64_t step = kStep * kernel.a_words, size = steps.size() * step;
   if (!a.transposed) {
     for (int64_t i = 0; i < rows.size(); ++i) {
       const int64_t row = (rows.begin + i) * kBlock;
@@ -69,7 +70,7 @@ void Part::pack(Range rows, Range steps, Bf16* out) const {
     for (int64_t i = 0; i < rows.size(); ++i) {
       const int64_t row = (rows.begin + i) * kBlock, d = s * kBlock;
       kernel.pack_a_t(a.data + (first + d) * a.stride + row, a.stride, std::min(kBlock, m - row),
-                      std::min(kBlock, depth - d), out + i * size + s * kStep);
+                      std::min(kBlock, depth - d), out + i * size + s * step);
     }
   }
 }
@@ -80,7 +81,8 @@ void Part::pack(Range rows, Range steps, Bf16* out) const {
 // in longer runs.
 void Part::chunk(Range rows, Range panels, Range steps, const Bf16* packed, float* c, bool keep) const {
   const bool last = steps.end == round_up(k, kBlock) / kBlock;
-  const int64_t pieces = (steps.size() + kL1Steps - 1) / kL1Steps;
+  const int64_t in_l1 = kL1Steps / kernel.a_words, a_step = kStep * kernel.a_words;
+  const int64_t pieces = (steps.size() + in_l1 - 1) / in_l1;
   const int64_t lines = (kBlock + rows.size() - 1) / rows.size();
   for (int64_t begin = panels.begin; begin < panels.end; begin += kGroup) {
     const Range group{begin, std::min(panels.end, begin + kGroup)};
@@ -94,7 +96,7 @@ void Part::chunk(Range rows, Range panels, Range steps, const Bf16* packed, floa
         for (int64_t i = 0; i < rows.size(); ++i) {
           const Prefetch prefetch{next, panel + 1 < panels.end ? lines : 0};
           next += lines * part.size() * 64;
-          kernel.block(packed + (i * steps.size() + part.begin) * kStep, right + part.begin * kStep,
+          kernel.block(packed + (i * steps.size() + part.begin) * a_step, right + part.begin * kStep,
                        sum + i * kTileFloats, part.size(), steps.begin == 0 && piece == 0, prefetch);
         }
       }
@@ -117,20 +119,21 @@ void Part::deliver(const float* sums, Range rows, Range panels) const {
 void Part::run(Range rows, Range panels) const {
   if (rows.size() <= 0 || panels.size() <= 0) return;
   const int64_t total = round_up(k, kBlock) / kBlock;
-  const int64_t budget = l2_bytes() * 6 / 10;
-  constexpr int64_t kStepBytes = kStep * sizeof(Bf16), kSumBytes = kTileFloats * sizeof(float);
-  // Rows in L2: 256 of them make B's traffic cheap. All of the depth at once if that fits, else 1024 at a
-  // time, with the sums of a group of panels waiting in L2.
-  const int64_t wanted = std::min<int64_t>(rows.size(), 8);
-  const bool whole = wanted * total * kStepBytes <= budget;
+  const int64_t budget = l2_bytes() * 6 / 10, a_step = kStep * kernel.a_words;
+  const int64_t step_bytes = a_step * sizeof(Bf16);
+  constexpr int64_t kSumBytes = kTileFloats * sizeof(float);
+  // Rows in L2: 256 of them (128 in fp32, which takes longer) make B's traffic cheap. All of the depth at
+  // once if that fits, else 1024 at a time, with the sums of a group of panels waiting in L2.
+  const int64_t wanted = std::min<int64_t>(rows.size(), 8 / kernel.a_words);
+  const bool whole = wanted * total * step_bytes <= budget;
   const int64_t depth = whole ? total : 32;
-  const int64_t height = std::clamp<int64_t>(budget / 2 / (total * kStepBytes), wanted, 16);
+  const int64_t height = std::clamp<int64_t>(budget / 2 / (total * step_bytes), wanted, 16);
   const int64_t tall = whole ? std::min(height, rows.size()) : wanted;
   const int64_t width = whole ? panels.size() : std::max<int64_t>(1, budget / 2 / (tall * kSumBytes));
   kernel.begin();
   for (int64_t row = rows.begin; row < rows.end; row += tall) {
     const Range some{row, std::min(rows.end, row + tall)};
-    Bf16* packed = packed_rows.get<Bf16>(tall * depth * kStep);
+    Bf16* packed = packed_rows.get<Bf16>(tall * depth * a_step);
     for (int64_t panel = panels.begin; panel < panels.end; panel += width) {
       const Range group{panel, std::min(panels.end, panel + width)};
       float* c = sums.get<float>(kTileFloats * tall * (whole ? kGroup : width));
@@ -226,7 +229,7 @@ const Kernels& kernels() {
     case CpuLevel::amx:
       return amx_kernels();
     case CpuLevel::avx512:
-      return avx512_kernels(cpu_avx512_bf16());
+      return avx512_kernels(cpu_multiplies_bf16(), cpu_rounds_to_bf16());
     case CpuLevel::avx2:
       return avx2_kernels();
     default:

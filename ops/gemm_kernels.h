@@ -4,7 +4,7 @@
 // for everyone.
 //
 // Everything moves in blocks of 32 x 32. Packed operands, in bf16 (padding is zeros):
-//   A  32 rows:    [step][32 rows][32 of K]                         2 KB a step of 32 of K
+//   A  32 rows:    [step][32 rows][32 of K]                         2 KB a step of 32 of K; or in fp32: 4 KB
 //   B  32 columns: [step][2 halves][16 pairs of K][16 columns][2]   2 KB a step, as AMX wants it
 // Products are summed in fp32 blocks C [32][32].
 #pragma once
@@ -30,6 +30,7 @@ struct Kernels {
   // Around the use of `block` on a thread (AMX keeps a tile configuration).
   void (*begin)();
   void (*end)();
+  int64_t a_words;  // of 16 bits an element of packed A: 1, or 2 where `block` wants fp32
   // c = (fresh ? 0 : c) + a b over `steps`.
   void (*block)(const Bf16* a, const Bf16* b, float* c, int64_t steps, bool fresh, Prefetch prefetch);
   // c[0..m) = x b for m <= few rows; x [m][steps * 32], not packed.
@@ -59,7 +60,8 @@ struct Kernels {
 
 const Kernels& baseline_kernels();
 const Kernels& avx2_kernels();
-const Kernels& avx512_kernels(bool bf16);
+// With vdpbf16ps; with the instructions that round to bf16 (needed by the former).
+const Kernels& avx512_kernels(bool multiplies, bool rounds);
 const Kernels& amx_kernels();
 
 // The table of the level in force.

@@ -77,17 +77,32 @@ inline void interleave(__m512i even, __m512i odd, __m512i& low, __m512i& high) {
   high = _mm512_permutex2var_epi64(a, to_high, b);
 }
 
+// 32 elements of a row of packed A; wide: as fp32.
+template <bool kWide>
+void put(Bf16* out, int64_t row, __m512i x) {
+  if constexpr (kWide) {
+    float* to = reinterpret_cast<float*>(out) + row * kBlock;
+    const __m512i low = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(x));
+    const __m512i high = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(x, 1));
+    _mm512_store_si512(to, _mm512_slli_epi32(low, 16));
+    _mm512_store_si512(to + 16, _mm512_slli_epi32(high, 16));
+  } else {
+    _mm512_store_si512(out + row * kBlock, x);
+  }
+}
+
+template <bool kWide>
 void pack_a(const Bf16* source, int64_t stride, int64_t count, int64_t depth, Bf16* out) {
+  constexpr int64_t kSize = kWide ? 2 * kStep : kStep;
   for (int64_t r = 0; r < kBlock; ++r) {
     const Bf16* row = source + r * stride;
-    Bf16* to = out + r * kBlock;
+    Bf16* to = out;
     int64_t k = 0;
     if (r < count) {
-      for (; k + kBlock <= depth; k += kBlock, to += kStep)
-        _mm512_store_si512(to, _mm512_loadu_si512(row + k));
+      for (; k + kBlock <= depth; k += kBlock, to += kSize) put<kWide>(to, r, _mm512_loadu_si512(row + k));
     }
-    for (; k < depth; k += kBlock, to += kStep) {
-      _mm512_store_si512(to, _mm512_maskz_loadu_epi16(r < count ? first32(depth - k) : 0, row + k));
+    for (; k < depth; k += kBlock, to += kSize) {
+      put<kWide>(to, r, _mm512_maskz_loadu_epi16(r < count ? first32(depth - k) : 0, row + k));
     }
   }
 }
@@ -108,15 +123,16 @@ void pair_rows(const T* source, int64_t stride, int64_t count, int64_t depth, __
   }
 }
 
+template <bool kWide>
 void pack_a_t(const Bf16* source, int64_t stride, int64_t count, int64_t depth, Bf16* out) {
   __m512i low[kPairs], high[kPairs];
-  for (int64_t k = 0; k < depth; k += kBlock, out += kStep) {
+  for (int64_t k = 0; k < depth; k += kBlock, out += kWide ? 2 * kStep : kStep) {
     pair_rows<true>(source + k * stride, stride, count, depth - k, low, high);
     transpose(low);
     transpose(high);
     for (int64_t r = 0; r < 16; ++r) {
-      _mm512_store_si512(out + r * kBlock, low[r]);
-      _mm512_store_si512(out + (r + 16) * kBlock, high[r]);
+      put<kWide>(out, r, low[r]);
+      put<kWide>(out, r + 16, high[r]);
     }
   }
 }
@@ -186,8 +202,8 @@ void add_f32(const float* c, int64_t rows, int64_t columns, float* out, int64_t 
 }  // namespace
 
 void use_avx512_packing(Kernels& table, bool bf16) {
-  table.pack_a = pack_a;
-  table.pack_a_t = pack_a_t;
+  table.pack_a = table.a_words == 2 ? pack_a<true> : pack_a<false>;
+  table.pack_a_t = table.a_words == 2 ? pack_a_t<true> : pack_a_t<false>;
   table.pack_b_nk = pack_b_nk<true, Bf16>;  // the unit matters to fp32 sources only
   table.pack_b_kn = pack_b_kn<true, Bf16>;
   table.pack_b_nk_f32 = bf16 ? pack_b_nk<true, float> : pack_b_nk<false, float>;

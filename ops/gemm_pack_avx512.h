@@ -5,7 +5,8 @@
 
 namespace mneme::gemm {
 
-// Fills the packing and storing routines of a table. `bf16`: vcvtneps2bf16 may be used.
+// Fills the packing and storing routines of a table, whose `a_words` is set. `bf16`: vcvtneps2bf16 may be
+// used.
 void use_avx512_packing(Kernels& table, bool bf16);
 
 }  // namespace mneme::gemm

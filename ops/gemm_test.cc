@@ -77,6 +77,18 @@ TEST(Gemm, ProductsOnEveryLevel) {
   }
 }
 
+// What runs when nothing is forced: on Intel without AMX, fp32 sums of widened numbers that are rounded by
+// the instructions of AVX512_BF16, a mixture that no forced level has.
+TEST(Gemm, ProductsAsTheMachineChooses) {
+  at::manual_seed(2);
+  EXPECT_TRUE(cpu_rounds_to_bf16() || !cpu_multiplies_bf16());
+  for (const Shape& s : kShapes) {
+    const Tensor x = random_bf16(s.m, s.k), w = at::randn({s.n, s.k}), dy = random_bf16(s.m, s.n);
+    EXPECT_LT(error(product(x, *PackedMatrix::of_rows(w)), x, w.to(at::kBFloat16)), kRounding);
+    EXPECT_LT(error(transposed_product(dy, x), dy.t(), x.t()), kSums);
+  }
+}
+
 // Depths that are cut into chunks, rows in several blocks of the second-level cache.
 TEST(Gemm, LargeProducts) {
   at::manual_seed(2);

@@ -56,7 +56,7 @@ KernelChoice choose_kernels(bool half) {
   if (level == CpuLevel::avx2) return {&kAttentionAvx2, &kAvx2};
   if (level == CpuLevel::amx && half) return {&kAttentionAmx, &kAvx512Pairs};
   if (level >= CpuLevel::avx512) {
-    if (half && cpu_avx512_bf16()) return {&kAttentionAvx512Bf16, &kAvx512Pairs};
+    if (half && cpu_multiplies_bf16()) return {&kAttentionAvx512Bf16, &kAvx512Pairs};
     return {&kAttentionAvx512, &kAvx512};
   }
 #endif
