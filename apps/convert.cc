@@ -46,7 +46,9 @@ struct ConvertOptions {
             "alpha of adapters inside an original checkpoint; 0: what its config says");
     v.field("architecture", config, "config.json of weights that have none beside them");
     v.field("section", section, "of a PyTorch checkpoint with several state dicts: which one");
-    v.field("tokenizer", tokenizer, "folder to take the tokenizer's files from, instead of the source");
+    v.field(
+        "tokenizer", tokenizer,
+        "where to take the tokenizer from, instead of the source: a folder, a GGUF file; none: write none");
     v.field("drop_memory", drop_memory, "write the backbone alone");
     v.field("replace", replace, "write over a target that is there");
     v.field("shard_mb", shard_mb, "megabytes of a shard of the target at most");

@@ -8,11 +8,13 @@
 #include "base/log.h"
 #include "convert/adapters.h"
 #include "convert/original_names.h"
+#include "convert/tokenizer_check.h"
 #include "convert/verify.h"
 #include "convert/write.h"
 #include "io/testing.h"
 #include "memory/model_folder.h"
 #include "model/load.h"
+#include "text/tokenizer.h"
 
 namespace mneme {
 namespace {
@@ -292,6 +294,59 @@ TEST_F(Convert, RowsOfNewTokensFollowTheVocabulary) {
   a.whole["lm_head.weight"] = at::zeros({3, 16});
   Package again = read_package(source_);
   EXPECT_THROW(merge_adapter(again, a), Error);
+}
+
+// A folder with a tokenizer through GGUF and back: nothing lost, nothing to warn of.
+TEST(ConvertTokenizer, GoesIntoGgufAndOut) {
+  const std::string source = shared_path("data/models/stories260K");
+  if (source.empty()) GTEST_SKIP() << "no shared data";
+  const CaptureLog log;
+  const TemporaryFolder folder;
+  const std::string gguf = folder / "m.gguf", second = folder / "q.gguf", back = folder / "back";
+  write_gguf_model(read_package(source), gguf, {});
+  write_gguf_model(read_package(gguf), second, {.store = "q8_0"});
+  write_folder(read_package(gguf), back, {});
+  EXPECT_EQ(log.text(), "");
+  const auto original = load_tokenizer(source);
+  for (const std::string& path : {gguf, second, back}) {
+    const auto copy = load_tokenizer(path);
+    EXPECT_TRUE(compare_tokenizers(*original, *copy).different.empty()) << path;
+    EXPECT_EQ(copy->special().eos, original->special().eos);
+    EXPECT_EQ(copy->encode("Once upon a time", true), original->encode("Once upon a time", true));
+  }
+  write_folder(read_package(gguf), folder / "bare", {.tokenizer = kNoTokenizer});
+  EXPECT_THROW(load_tokenizer(folder / "bare"), Error);
+  write_gguf_model(read_package(source), folder / "bare.gguf", {.tokenizer = kNoTokenizer});
+  EXPECT_THROW(load_tokenizer(folder / "bare.gguf"), Error);
+}
+
+TEST(ConvertTokenizer, KeepsTheEndsOfChats) {
+  const std::string source = shared_path("data/models/stories260K");
+  if (source.empty()) GTEST_SKIP() << "no shared data";
+  const CaptureLog quiet;
+  const TemporaryFolder folder;
+  write_folder(read_package(source), folder / "chat", {});
+  write_file(folder / "chat/generation_config.json", R"({"eos_token_id": [2, 7, 9, 11]})");
+  write_gguf_model(read_package(folder / "chat"), folder / "m.gguf", {});
+  EXPECT_EQ(HfFolder::open(folder / "m.gguf").config().at("eos_token_id"), nlohmann::json({2, 7, 9}));
+  EXPECT_NE(quiet.text().find("11 is left out"), std::string::npos);
+}
+
+// No word for the normaliser of Pythia: a warning with the text. No form at all: an error, and no file.
+TEST(ConvertTokenizer, SaysWhatIsLost) {
+  const std::string root = shared_path("data/tokenizers");
+  if (root.empty()) GTEST_SKIP() << "no shared data";
+  const CaptureLog log;
+  const TemporaryFolder folder;
+  save_model(tiny("llama"), folder / "tiny");
+  const Package p = read_package(folder / "tiny");
+  EXPECT_THROW(write_gguf_model(p, folder / "m.gguf", {.tokenizer = root + "/t5-small-unigram"}), Error);
+  EXPECT_THROW(write_gguf_model(p, folder / "m.gguf", {.tokenizer = root + "/pythia"}), Error);  // too large
+  EXPECT_FALSE(file_exists(folder / "m.gguf"));
+  EXPECT_EQ(log.text(), "");
+  const auto pythia = load_tokenizer(root + "/pythia"), gpt2 = load_tokenizer(root + "/gpt2");
+  EXPECT_NE(compare_tokenizers(*pythia, *gpt2).summary().find("other ids"), std::string::npos);
+  EXPECT_EQ(compare_tokenizers(*pythia, *pythia).summary(), "");
 }
 
 TEST(GuessMemory, FromShapes) {

@@ -2,19 +2,25 @@
 
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/json.h"
 #include "base/log.h"
 #include "convert/original_names.h"
+#include "convert/tokenizer_check.h"
 #include "io/gguf_model.h"
 #include "io/gguf_vocab.h"
 #include "io/hf_folder.h"
+#include "io/hf_tokenizer.h"
 #include "memory/model_folder.h"
 #include "memory/original_config.h"
 #include "model/load.h"
+#include "text/tokenizer.h"
+#include "text/tokenizer_files.h"
 
 namespace mneme {
 namespace {
@@ -32,17 +38,96 @@ std::vector<LazyTensor> all_of(const WeightSource& source, const std::string& st
   return out;
 }
 
-void copy_files(const FolderWriter& folder, const std::string& from) {
-  if (from.empty()) return;
-  const HfFolder source = HfFolder::open(from);
-  if (source.is_gguf()) {
-    log_warning("convert",
-                "the tokenizer stays in {}: give that file as --tokenizer, or a folder to copy one from",
-                from);
+// Says so when texts are encoded otherwise than before.
+void compare(const Tokenizer& before, const Tokenizer& after) {
+  const std::string lost = compare_tokenizers(before, after).summary();
+  if (!lost.empty()) log_warning("convert", "the target's tokenizer is not quite the source's: {}", lost);
+}
+
+void write_tokenizer(const FolderWriter& folder, const std::string& gguf) {
+  if (!gguf.ends_with(".gguf")) {
+    throw Error(Kind::usage, "the tokenizer of a folder comes from a folder or a GGUF file, not from " + gguf,
+                "give the folder that the file lies in");
+  }
+  const GgufMetadata metadata = GgufMetadata::load(gguf);
+  if (!metadata.text("tokenizer.ggml.model")) {
+    log_warning("convert", "no tokenizer in {}: the folder will hold none", gguf);
     return;
   }
-  for (const std::string& name : source.tokenizer_files()) folder.copy(source, name);
-  if (source.has("generation_config.json")) folder.copy(source, "generation_config.json");
+  const HfTokenizer files = hf_tokenizer(metadata, gguf);
+  write_file(folder.file("tokenizer.json"), files.tokenizer.dump(0) + "\n");
+  write_file(folder.file("tokenizer_config.json"), files.config.dump(2) + "\n");
+  compare(*load_tokenizer(gguf), *load_tokenizer(folder.file("")));
+}
+
+void copy_files(const FolderWriter& folder, const Package& p, const std::string& tokenizer) {
+  const std::string from = tokenizer.empty() || tokenizer == kNoTokenizer ? p.files : tokenizer;
+  if (from.empty()) return;
+  if (is_folder(from)) {
+    const HfFolder source = HfFolder::open(from);
+    if (source.has("generation_config.json")) folder.copy(source, "generation_config.json");
+    if (tokenizer == kNoTokenizer) return;
+    for (const std::string& name : source.tokenizer_files()) folder.copy(source, name);
+  } else if (tokenizer != kNoTokenizer) {
+    write_tokenizer(folder, tokenizer_file(from));
+  }
+}
+
+std::vector<int64_t> end_ids(const nlohmann::json& config) {
+  const auto found = config.find("eos_token_id");
+  std::vector<int64_t> out;
+  if (found == config.end()) return out;
+  for (const auto& id : found->is_array() ? *found : nlohmann::json::array({*found})) {
+    if (id.is_number_integer()) out.push_back(id.get<int64_t>());
+  }
+  return out;
+}
+
+// GGUF has keys for three ends of a text: of the text, of a turn, of a message.
+void add_ends(const Package& p, GgufSettings& to) {
+  std::vector<int64_t> ends = end_ids(p.config);
+  const std::string generation = is_folder(p.files) ? join_path(p.files, "generation_config.json") : "";
+  if (file_exists(generation)) {
+    for (const int64_t id : end_ids(read_json(generation))) ends.push_back(id);
+  }
+  std::vector<int64_t> written;
+  for (const auto& [key, value] : to) {
+    if (key != "tokenizer.ggml.eos_token_id") continue;
+    if (const auto* id = std::get_if<uint32_t>(&value)) written.push_back(*id);
+  }
+  constexpr const char* kKeys[] = {"tokenizer.ggml.eos_token_id", "tokenizer.ggml.eot_token_id",
+                                   "tokenizer.ggml.eom_token_id"};
+  for (const int64_t id : ends) {
+    if (id < 0 || id > INT32_MAX || std::ranges::count(written, id) > 0) continue;
+    if (written.size() == std::size(kKeys)) {
+      log_warning("convert", "GGUF has no key for a fourth token that ends a text: {} is left out", id);
+      continue;
+    }
+    to.emplace_back(kKeys[written.size()], static_cast<uint32_t>(id));
+    written.push_back(id);
+  }
+}
+
+bool holds_tokenizer(const std::string& path) {
+  if (path.ends_with(".gguf")) return GgufMetadata::load(path).text("tokenizer.ggml.model").has_value();
+  try {
+    return !tokenizer_file(path).empty();
+  } catch (const Error&) {
+    return false;
+  }
+}
+
+GgufSettings vocabulary_of(const Package& p, const std::string& tokenizer) {
+  if (tokenizer == kNoTokenizer) return {};
+  const std::string from = tokenizer.empty() ? p.files : tokenizer;
+  if (tokenizer.empty() && !holds_tokenizer(from)) {
+    log_warning("convert", "no tokenizer in {}: the file will hold none", from);
+    return {};
+  }
+  const bool copied = from.ends_with(".gguf");
+  GgufSettings out = gguf_vocabulary(from, parse_model_config(p.config).vocab);
+  if (!copied) add_ends(p, out);
+  return out;
 }
 
 std::string store_name(const std::string& store) {
@@ -51,7 +136,7 @@ std::string store_name(const std::string& store) {
 
 class PendingFile {
  public:
-  PendingFile(std::string path, bool replace) : path_(std::move(path)), temporary_(path_ + ".tmp") {
+  PendingFile(std::string path, bool replace) : path_(std::move(path)), temporary_(path_ + ".tmp.gguf") {
     if (file_exists(path_) && !replace)
       throw Error(Kind::input, "'" + path_ + "' is there already", "choose another name, or add --replace");
   }
@@ -83,7 +168,7 @@ void write_folder(const Package& p, const std::string& path, const WriteOptions&
   write_weights(folder, all_of(p.weights, o.store), static_cast<uint64_t>(o.shard_bytes));
   if (p.memory.method != "none") folder.json("mneme.json", memory_json(p.memory));
   if (p.added) write_safetensors(folder.file("memory.safetensors"), all_of(*p.added, "keep"));
-  copy_files(folder, o.tokenizer.empty() ? p.files : o.tokenizer);
+  copy_files(folder, p, o.tokenizer);
   if (o.check) o.check(folder.file(""));
   folder.commit();
 }
@@ -109,14 +194,11 @@ void write_gguf_model(const Package& p, const std::string& path, const WriteOpti
                 "leave it out with --drop-memory, or write a folder");
   }
   PendingFile file(path, o.replace);
-  const std::string from = o.tokenizer.empty() ? p.files : o.tokenizer;
-  GgufSettings vocabulary;
-  if (is_folder(from) && file_exists(join_path(from, "tokenizer.json"))) {
-    vocabulary = gguf_vocabulary(from, p.config.at("vocab_size").get<int64_t>());
-  } else {
-    log_warning("convert", "no tokenizer.json: the file will hold no vocabulary");
-  }
+  const GgufSettings vocabulary = vocabulary_of(p, o.tokenizer);
   export_gguf(file.temporary(), p.weights, p.config, gguf_store_type(p, o.store), vocabulary);
+  if (!vocabulary.empty()) {
+    compare(*load_tokenizer(o.tokenizer.empty() ? p.files : o.tokenizer), *load_tokenizer(file.temporary()));
+  }
   if (o.check) o.check(file.temporary());
   file.commit();
 }
@@ -142,7 +224,7 @@ void write_original(const Package& p, const std::string& path, const WriteOption
     for (LazyTensor& t : all_of(*p.added, "keep")) tensors.push_back(std::move(t));
   }
   write_weights(folder, tensors, static_cast<uint64_t>(o.shard_bytes));
-  copy_files(folder, o.tokenizer.empty() ? p.files : o.tokenizer);
+  copy_files(folder, p, o.tokenizer);
   if (o.check) o.check(folder.file(""));
   folder.commit();
 }

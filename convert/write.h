@@ -11,11 +11,14 @@
 
 namespace mneme {
 
+constexpr const char* kNoTokenizer = "none";
+
 struct WriteOptions {
   std::string store = "keep";  // keep, fp32, fp16, bf16; GGUF: q8_0 too
   int64_t shard_bytes = int64_t{5} << 30;
   bool replace = false;
-  std::string tokenizer = {};  // folder to take it from, instead of the package's
+  std::string tokenizer =
+      {};  // where to take it from, instead of the package's files; kNoTokenizer: leave it out
   // Called with the path of what was written, before it takes its name; throws to stop that.
   std::function<void(const std::string& path)> check = {};
 };

@@ -48,8 +48,15 @@ class GgufFile {
   std::vector<std::string> names_;
 };
 
+// A value as it lies in a file (base/gguf_metadata.h), of any type: what is copied, or made of bytes.
+struct GgufRaw {
+  GgufType type = GgufType::u8, element = GgufType::u8;
+  uint64_t count = 1;
+  std::string bytes;
+};
+
 using GgufSetting = std::variant<bool, uint32_t, int32_t, uint64_t, float, std::string, std::vector<int32_t>,
-                                 std::vector<float>, std::vector<std::string>>;
+                                 std::vector<float>, std::vector<std::string>, GgufRaw>;
 using GgufSettings = std::vector<std::pair<std::string, GgufSetting>>;
 
 struct GgufTensor {

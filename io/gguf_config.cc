@@ -1,5 +1,6 @@
 #include "io/gguf_config.h"
 
+#include <algorithm>
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -319,10 +320,17 @@ json hf_config_of(const GgufFile& file) {
   config["architectures"] = {kClasses.at(architecture.name)};
   config["vocab_size"] = rows_of(file, "token_embd.weight");
   config["tie_word_embeddings"] = !file.contains("output.weight");
-  for (const char* token : {"bos", "eos", "padding"}) {
-    const auto id = file.metadata().integer(std::string("tokenizer.ggml.") + token + "_token_id");
-    if (id) config[std::string(token == std::string("padding") ? "pad" : token) + "_token_id"] = *id;
+  const auto token = [&](const char* name) {
+    return file.metadata().integer(std::string("tokenizer.ggml.") + name + "_token_id");
+  };
+  if (const auto id = token("bos")) config["bos_token_id"] = *id;
+  if (const auto id = token("padding")) config["pad_token_id"] = *id;
+  std::vector<int64_t> ends;  // of the text, of a turn, of a message
+  for (const char* name : {"eos", "eot", "eom"}) {
+    const auto id = token(name);
+    if (id && std::count(ends.begin(), ends.end(), *id) == 0) ends.push_back(*id);
   }
+  if (!ends.empty()) config["eos_token_id"] = ends.size() == 1 ? json(ends[0]) : json(ends);
   if (architecture.name == "gpt2") {
     gpt2_config(keys, config);
   } else if (architecture.name == "gptneox") {

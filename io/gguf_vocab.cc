@@ -1,12 +1,17 @@
 #include "io/gguf_vocab.h"
 
+#include <algorithm>
 #include <unordered_map>
 
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "text/byte_bpe.h"
+#include "text/gguf_patterns.h"
 #include "text/split_scanner.h"
+#include "text/spm_model.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_files.h"
 
 namespace mneme {
 namespace {
@@ -31,9 +36,18 @@ struct TokenTable {
   std::vector<std::pair<std::string, std::string>> merges;
 };
 
-[[noreturn]] void refuse(const JsonReader& in, const std::string& what) {
-  throw Error(Kind::input, in.name() + ": " + what + " has no form in GGUF",
-              "export without the vocabulary, or convert the tokenizer with llama.cpp");
+[[noreturn]] void refuse(const std::string& where, const std::string& what) {
+  throw Error(Kind::input, where + ": " + what + " has no form in GGUF",
+              "--tokenizer none writes the model without it");
+}
+
+[[noreturn]] void refuse(const JsonReader& in, const std::string& what) { refuse(in.name(), what); }
+
+TokenTable empty_table(int64_t rows) {
+  TokenTable out;
+  for (int64_t i = 0; i < rows; ++i) out.tokens.push_back("[PAD" + std::to_string(i) + "]");
+  out.types.assign(out.tokens.size(), kUnused);
+  return out;
 }
 
 void read_tokens(const JsonReader& in, TokenTable& out) {
@@ -94,31 +108,42 @@ std::vector<JsonReader> parts_of(const JsonReader& in, const char* key, const ch
   return out;
 }
 
-// The pattern of a Split, "digits" for single digits, "bytes" for ByteLevel without its pattern.
+// The pattern of a Split or of what stands for one, "bytes" for ByteLevel without its own.
 std::string step_of(const JsonReader& part) {
   const std::string type = part.string("type");
   if (type == "Split" && part.string("behavior") == "Isolated" && !part.boolean("invert", false)) {
     return part.object("pattern").string("Regex", "");
   }
-  if (type == "Digits" && part.boolean("individual_digits", false)) return "digits";
+  if (type == "Digits" && part.boolean("individual_digits", false)) return R"(\p{N})";
   if (type == "ByteLevel" && !part.boolean("add_prefix_space", true)) {
     return part.boolean("use_regex", true) ? std::string(kGpt2Pattern) : "bytes";
   }
   refuse(part, "the pre-tokenizer '" + type + "'");
 }
 
-// llama.cpp's name of the split patterns.
+// llama.cpp's name of the split patterns: what its reading (text/gguf_patterns.h) gives them back.
 std::string pattern_name(const JsonReader& in) {
   std::vector<std::string> steps;
   for (const JsonReader& part : parts_of(in, "pre_tokenizer", "pretokenizers"))
     steps.push_back(step_of(part));
   if (!steps.empty() && steps.back() == "bytes") steps.pop_back();
+  for (std::string& step : steps) {
+    if (find_split_scanner(step) == scan_gpt2) step = kGpt2Pattern;
+  }
   const bool whole = in.object("model").boolean("ignore_merges", false);
-  if (steps.size() == 1 && find_split_scanner(steps[0]) == scan_gpt2) return "gpt-2";
-  if (steps.size() == 1 && steps[0] == kCl100kPattern) return whole ? "llama-bpe" : "dbrx";
-  if (steps.size() == 1 && steps[0] == kQwen2Pattern) return "qwen2";
-  if (steps.size() == 2 && steps[0] == "digits" && steps[1] == kGpt2Pattern) return "smollm";
-  refuse(in, "its pre-tokenizer");
+  bool nfc = false;
+  for (const JsonReader& part : parts_of(in, "normalizer", "normalizers"))
+    nfc = nfc || part.string("type") == "NFC";
+  std::string found;
+  for (const char* name : {"gpt-2", "llama-bpe", "dbrx", "stablelm2", "qwen2", "smollm", "tekken", "gpt-4o",
+                           "deepseek-llm", "deepseek-v3", "deepseek-coder"}) {
+    const GgufPatterns known = gguf_patterns(name, in.name());
+    if (!std::ranges::equal(known.patterns, steps) || known.whole_pieces != whole) continue;
+    if (known.nfc == nfc) return name;
+    found = name;  // all but the normaliser
+  }
+  if (found.empty()) refuse(in, "its pre-tokenizer");
+  return found;
 }
 
 bool adds_space(const JsonReader& in) {
@@ -158,13 +183,59 @@ void add_special(const Tokenizer& tokenizer, GgufSettings& out) {
   id("tokenizer.ggml.eos_token_id", special.eos);
   id("tokenizer.ggml.unknown_token_id", special.unk);
   id("tokenizer.ggml.padding_token_id", special.pad);
-  const std::vector<int32_t> around = tokenizer.encode("", true);
+  // The two may be one token, as OPT's are.
+  const std::vector<int32_t> plain = tokenizer.encode("a", false), around = tokenizer.encode("a", true);
+  const auto found = std::search(around.begin(), around.end(), plain.begin(), plain.end());
   out.emplace_back("tokenizer.ggml.add_bos_token",
-                   !around.empty() && special.bos >= 0 && around.front() == special.bos);
-  out.emplace_back("tokenizer.ggml.add_eos_token",
-                   !around.empty() && special.eos >= 0 && around.back() == special.eos);
+                   special.bos >= 0 && found != around.begin() && around.front() == special.bos);
+  out.emplace_back("tokenizer.ggml.add_eos_token", special.eos >= 0 &&
+                                                       around.end() - found > std::ssize(plain) &&
+                                                       around.back() == special.eos);
   if (!tokenizer.chat_template().empty())
     out.emplace_back("tokenizer.chat_template", tokenizer.chat_template());
+}
+
+// The two files of GPT-2 as the tokenizer.json that they stand for.
+json gpt2_files(const std::string& folder, const Tokenizer& tokenizer) {
+  const auto first = [&](const char* name, const char* other) {
+    const std::string path = join_path(folder, name);
+    return file_exists(path) ? path : join_path(folder, other);
+  };
+  const std::string merges = read_file(first("merges.txt", "vocab.bpe"));
+  json out = {{"model", {{"type", "BPE"}, {"vocab", read_json(first("vocab.json", "encoder.json"))}}},
+              {"added_tokens", json::array()}};
+  for (const std::string_view line : merge_lines(merges)) out["model"]["merges"].push_back(line);
+  for (const AddedToken& t : tokenizer.added_tokens())
+    out["added_tokens"].push_back({{"id", t.id}, {"content", t.content}, {"special", t.special}});
+  const std::string config = join_path(folder, "tokenizer_config.json");
+  const bool qwen =
+      file_exists(config) && read_json(config).value("tokenizer_class", "").starts_with("Qwen2");
+  json steps = json::array();
+  if (qwen) {
+    steps.push_back({{"type", "Split"}, {"pattern", {{"Regex", kQwen2Pattern}}}, {"behavior", "Isolated"}});
+    out["normalizer"] = {{"type", "NFC"}};
+  }
+  steps.push_back({{"type", "ByteLevel"}, {"add_prefix_space", false}, {"use_regex", !qwen}});
+  out["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
+  return out;
+}
+
+// A GGUF file's own, as it stands.
+GgufSettings copied(const std::string& path, int64_t rows) {
+  const GgufMetadata metadata = GgufMetadata::load(path);
+  const auto tokens = metadata.texts("tokenizer.ggml.tokens");
+  if (!tokens) throw Error(Kind::input, path + ": this GGUF file has no tokenizer");
+  if (static_cast<int64_t>(tokens->size()) > rows) {
+    throw Error(Kind::input, path + ": " + std::to_string(tokens->size()) + " tokens, the model has " +
+                                 std::to_string(rows) + " rows");
+  }
+  GgufSettings out;
+  for (const std::string& key : metadata.keys()) {
+    if (!key.starts_with("tokenizer.")) continue;
+    const GgufValue& v = *metadata.find(key);
+    out.emplace_back(key, GgufRaw{v.type, v.element, v.count, std::string(v.bytes)});
+  }
+  return out;
 }
 
 }  // namespace
@@ -177,9 +248,7 @@ GgufSettings gguf_tokens(const json& tokenizer, const std::string& where, int64_
   if (model.string("type", model.has("merges") ? "BPE" : "Unigram") != "BPE")
     refuse(in, "a tokenizer other than BPE");
 
-  TokenTable table;
-  for (int64_t i = 0; i < rows; ++i) table.tokens.push_back("[PAD" + std::to_string(i) + "]");
-  table.types.assign(table.tokens.size(), kUnused);
+  TokenTable table = empty_table(rows);
   read_tokens(in, table);
   read_merges(model, table);
 
@@ -200,10 +269,53 @@ GgufSettings gguf_tokens(const json& tokenizer, const std::string& where, int64_
   return out;
 }
 
-GgufSettings gguf_vocabulary(const std::string& folder, int64_t rows) {
-  const std::string path = join_path(folder, "tokenizer.json");
-  GgufSettings out = gguf_tokens(read_json(path), path, rows);
-  add_special(*load_tokenizer(folder), out);
+GgufSettings gguf_pieces(const SpmModel& m, const std::string& where, int64_t rows) {
+  if (m.type != SpmModelType::bpe && m.type != SpmModelType::unigram)
+    refuse(where, "a SentencePiece model of words or characters");
+  if (static_cast<int64_t>(m.pieces.size()) > rows) {
+    throw Error(Kind::input, where + ": " + std::to_string(m.pieces.size()) + " pieces, the model has " +
+                                 std::to_string(rows) + " rows");
+  }
+  TokenTable table = empty_table(rows);
+  std::vector<float> scores(table.tokens.size(), 0);
+  for (size_t i = 0; i < m.pieces.size(); ++i) {
+    table.tokens[i] = m.pieces[i].text;
+    table.types[i] = static_cast<int32_t>(m.pieces[i].type);
+    scores[i] = m.pieces[i].score;
+  }
+  GgufSettings out;
+  out.emplace_back("tokenizer.ggml.model", std::string(m.type == SpmModelType::bpe ? "llama" : "t5"));
+  out.emplace_back("tokenizer.ggml.pre", std::string("default"));
+  out.emplace_back("tokenizer.ggml.tokens", std::move(table.tokens));
+  out.emplace_back("tokenizer.ggml.scores", std::move(scores));
+  out.emplace_back("tokenizer.ggml.token_type", std::move(table.types));
+  out.emplace_back("tokenizer.ggml.add_space_prefix", m.normalizer.add_dummy_prefix);
+  out.emplace_back("tokenizer.ggml.remove_extra_whitespaces", m.normalizer.remove_extra_spaces);
+  if (!m.charsmap.empty()) {
+    out.emplace_back("tokenizer.ggml.precompiled_charsmap",
+                     GgufRaw{GgufType::array, GgufType::u8, m.charsmap.size(), m.charsmap});
+  }
+  return out;
+}
+
+GgufSettings gguf_vocabulary(const std::string& path, int64_t rows) {
+  MNEME_CHECK(rows > 0 && rows <= kMaxRows);
+  const std::string file = tokenizer_file(path), name = file.substr(file.rfind('/') + 1);
+  if (name.ends_with(".gguf")) return copied(file, rows);
+  const auto tokenizer = load_tokenizer(path);
+  GgufSettings out;
+  if (name.ends_with(".json") && name != "vocab.json" && name != "encoder.json") {
+    out = gguf_tokens(read_json(file), file, rows);
+  } else if (name.ends_with(".json") || name == "merges.txt" || name == "vocab.bpe") {
+    const size_t slash = file.rfind('/');
+    const std::string folder = slash == std::string::npos ? "." : file.substr(0, slash);
+    out = gguf_tokens(gpt2_files(folder, *tokenizer), file, rows);
+  } else if (name.ends_with(".model") && !holds_ranks(file)) {
+    out = gguf_pieces(read_sentencepiece(read_file(file), file), file, rows);
+  } else {
+    refuse(file, "this kind of tokenizer file");
+  }
+  add_special(*tokenizer, out);
   return out;
 }
 

@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/json.h"
+#include "io/hf_tokenizer.h"
 #include "io/testing.h"
 #include "text/tokenizer.h"
 
@@ -60,7 +61,71 @@ INSTANTIATE_TEST_SUITE_P(GgufVocab, SharedVocabulary,
                          ::testing::Values("data/models/stories260K", "data/tokenizers/gpt2",
                                            "data/tokenizers/llama2", "data/tokenizers/llama3",
                                            "data/tokenizers/qwen2", "data/tokenizers/smollm2",
-                                           "data/tokenizers/pythia"));
+                                           "data/tokenizers/pythia", "data/tokenizers/opt"));
+
+// The forms that have no tokenizer.json beside them.
+TEST(GgufVocab, OtherFilesThanTokenizerJson) {
+  const std::string root = shared_path("data/tokenizers");
+  if (root.empty()) GTEST_SKIP() << "no shared data";
+  const auto strings = read_json(root + "/strings.json");
+  for (const char* file : {"llama2/tokenizer.model", "openllama/tokenizer.model", "gpt2/vocab.json",
+                           "qwen2/vocab.json", "unigram-xlmr-style/sentencepiece.bpe.model"}) {
+    SCOPED_TRACE(file);
+    const auto original = load_tokenizer(join_path(root, file));
+    TemporaryFolder out;
+    write_gguf(out / "v.gguf", gguf_vocabulary(join_path(root, file), original->vocab_size()), {});
+    const auto copy = load_tokenizer(out / "v.gguf");
+    EXPECT_EQ(copy->special().bos, original->special().bos);
+    EXPECT_EQ(copy->special().eos, original->special().eos);
+    int compared = 0;
+    for (const auto& text : strings) {
+      const auto& s = text.get_ref<const std::string&>();
+      // Text that names a control piece is plain text to SentencePiece, and a special token in GGUF.
+      const bool names = std::ranges::any_of(copy->added_tokens(), [&](const AddedToken& t) {
+        return t.special && s.find(t.content) != std::string::npos;
+      });
+      if (names && std::string_view(file).ends_with(".model")) continue;
+      EXPECT_EQ(copy->encode(s, true), original->encode(s, true)) << s;
+      ++compared;
+    }
+    EXPECT_GT(compared, 50);
+    // Once more through GGUF: as it stands.
+    write_gguf(out / "w.gguf", gguf_vocabulary(out / "v.gguf", original->vocab_size()), {});
+    EXPECT_EQ(read_file(out / "w.gguf"), read_file(out / "v.gguf"));
+  }
+}
+
+// GGUF files made by others, as tokenizer.json.
+TEST(HfTokenizer, EncodesAsTheGgufFileDoes) {
+  const std::string root = shared_path("data/tokenizers");
+  if (root.empty()) GTEST_SKIP() << "no shared data";
+  const auto strings = read_json(root + "/strings.json");
+  for (const char* file : {"gpt-2", "llama-spm", "deepseek-llm", "deepseek-coder", "falcon"}) {
+    SCOPED_TRACE(file);
+    const std::string gguf = root + "/gguf/ggml-vocab-" + file + ".gguf";
+    const auto original = load_tokenizer(gguf);
+    const HfTokenizer files = hf_tokenizer(GgufMetadata::load(gguf), gguf);
+    TemporaryFolder out;
+    write_file(out / "tokenizer.json", files.tokenizer.dump());
+    write_file(out / "tokenizer_config.json", files.config.dump());
+    const auto copy = load_tokenizer(out / "");
+    EXPECT_EQ(copy->special().bos, original->special().bos);
+    EXPECT_EQ(copy->special().eos, original->special().eos);
+    EXPECT_EQ(copy->vocab_size(), original->vocab_size());
+    for (const auto& text : strings) {
+      const auto& s = text.get_ref<const std::string&>();
+      const std::vector<int32_t> ids = original->encode(s, true);
+      EXPECT_EQ(copy->encode(s, true), ids) << s;
+      EXPECT_EQ(copy->decode(ids, true), original->decode(ids, true)) << s;
+    }
+  }
+}
+
+TEST(HfTokenizer, RefusesKindsThatGeneratorsDoNotHave) {
+  const std::string gguf = shared_path("data/tokenizers/gguf/ggml-vocab-bert-bge.gguf");
+  if (gguf.empty()) GTEST_SKIP() << "no shared data";
+  EXPECT_THROW(hf_tokenizer(GgufMetadata::load(gguf), gguf), Error);
+}
 
 TEST(GgufVocab, RefusesWhatHasNoForm) {
   const auto refusal = [](const std::string& folder, int64_t rows) {

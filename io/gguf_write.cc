@@ -40,6 +40,14 @@ class Bytes {
     array_head(GgufType::string, v.size());
     for (const std::string& s : v) string(s);
   }
+  void setting(const GgufRaw& v) {
+    if (v.type == GgufType::array) {
+      array_head(v.element, v.count);
+    } else {
+      type(v.type);
+    }
+    text_ += v.bytes;
+  }
 
   const std::string& text() const { return text_; }
 
@@ -49,10 +57,10 @@ class Bytes {
     type(t);
     number(v);
   }
-  void array_head(GgufType element, size_t count) {
+  void array_head(GgufType element, uint64_t count) {
     type(GgufType::array);
     type(element);
-    number(uint64_t{count});
+    number(count);
   }
   template <class T>
   void array(GgufType element, const std::vector<T>& v) {

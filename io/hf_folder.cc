@@ -22,14 +22,20 @@ namespace fs = std::filesystem;
 
 constexpr std::array kTokenizerFiles{"tokenizer.json",
                                      "tokenizer.model",
+                                     "spiece.model",
+                                     "sentencepiece.bpe.model",
+                                     "spm.model",
+                                     "vocab.json",
+                                     "merges.txt",
+                                     "encoder.json",
+                                     "vocab.bpe",
+                                     "vocab.txt",
+                                     "dict.txt",
                                      "tokenizer_config.json",
                                      "special_tokens_map.json",
                                      "added_tokens.json",
-                                     "vocab.json",
-                                     "merges.txt",
-                                     "vocab.txt",
-                                     "dict.txt",
-                                     "chat_template.jinja"};
+                                     "chat_template.jinja",
+                                     "chat_template.json"};
 
 std::string without_slash(std::string path) {
   while (path.size() > 1 && path.back() == '/') path.pop_back();
@@ -112,6 +118,9 @@ std::vector<std::string> HfFolder::tokenizer_files() const {
   std::vector<std::string> out;
   for (const char* name : kTokenizerFiles) {
     if (has(name)) out.emplace_back(name);
+  }
+  if (is_folder(path_)) {
+    for (const std::string& name : list_folder(path_, ".tiktoken")) out.push_back(name);
   }
   return out;
 }

@@ -9,6 +9,7 @@
 #include "text/special_names.h"
 #include "text/split_scanner.h"
 #include "text/tokenizer.h"
+#include "text/tokenizer_files.h"
 
 namespace mneme {
 namespace {
@@ -207,11 +208,16 @@ std::string tokenizer_in_folder(const std::string& folder) {
 
 }  // namespace
 
+std::string tokenizer_file(const std::string& path) {
+  if (is_folder(path)) return tokenizer_in_folder(path);
+  if (file_exists(path)) return path;
+  throw Error(Kind::input, path + ": no such file or folder", "give a model folder or a tokenizer file");
+}
+
+bool holds_ranks(const std::string& path) { return looks_like_ranks(read(path)); }
+
 std::shared_ptr<const Tokenizer> load_tokenizer(const std::string& path) {
-  if (!file_exists(path) && !is_folder(path)) {
-    throw Error(Kind::input, path + ": no such file or folder", "give a model folder or a tokenizer file");
-  }
-  const std::string file = is_folder(path) ? tokenizer_in_folder(path) : path;
+  const std::string file = tokenizer_file(path);
   TokenizerParts parts = load_file(file);
   if (!file.ends_with(".gguf") && !file.ends_with("dict.txt")) configure(folder_of(file), parts);
   guess_special_ids(parts);

@@ -129,7 +129,7 @@ void read_normalizer(std::string_view bytes, const std::string& where, SpmModel&
 
 }  // namespace
 
-TokenizerParts parse_sentencepiece(std::string_view bytes, const std::string& where) {
+SpmModel read_sentencepiece(std::string_view bytes, const std::string& where) {
   SpmModel m;
   ProtoReader in(bytes, where);
   for (Field f; in.next(f);) {
@@ -147,7 +147,11 @@ TokenizerParts parse_sentencepiece(std::string_view bytes, const std::string& wh
   if (!exists(m.pad)) m.pad = -1;
   m.add_bos = m.bos >= 0;
   m.add_eos = m.bos < 0 && m.eos >= 0;
-  return make_spm_tokenizer(std::move(m), where);
+  return m;
+}
+
+TokenizerParts parse_sentencepiece(std::string_view bytes, const std::string& where) {
+  return make_spm_tokenizer(read_sentencepiece(bytes, where), where);
 }
 
 }  // namespace mneme

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "text/spm_normalizer.h"
@@ -40,6 +41,8 @@ struct SpmModel {
   bool add_bos = false, add_eos = false;
 };
 
+// tokenizer.model: a protocol buffer.
+SpmModel read_sentencepiece(std::string_view bytes, const std::string& where);
 TokenizerParts make_spm_tokenizer(SpmModel model, const std::string& where);
 
 }  // namespace mneme
