@@ -30,7 +30,7 @@ struct ChatCommandOptions {
     v.field("adapter", adapter, "folder of a LoRA adapter that runs beside it");
     v.field("tokenizer", tokenizer, "where the tokenizer is, if not in the model's folder");
     v.field("template", template_file,
-            "chat template: a .jinja file or a model folder, instead of the model's");
+            "chat template: a .jinja file, a model folder or a GGUF file, instead of the model's");
     v.field("system", system, "what the model is told first, in a new conversation");
     v.field("session", session_file,
             "file that keeps the conversation and its memory; saved after every answer");
@@ -188,6 +188,9 @@ int run(int argc, const char* const* argv) {
   ChatCommandOptions o;
   o.generate.max_tokens = 512;
   if (!read_model_options(kChatCommand, argc, argv, o)) return 0;
+  check_generation(o.generate);
+  if (o.generate.top_logprobs > 0)
+    throw Error(Kind::usage, "mneme chat shows no logprobs", "see mneme generate");
   const Loaded loaded = load_for_inference(o.model, o.tokenizer, o.common, o.memory, true, o.adapter);
   Session session = o.session_file.empty()
                         ? Session(loaded.model, loaded.tokenizer, o.session)

@@ -1,4 +1,5 @@
 // mneme detokenize: lines of token ids to lines of text.
+#include <algorithm>
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
@@ -7,6 +8,7 @@
 #include "apps/command.h"
 #include "base/error.h"
 #include "base/json.h"
+#include "base/log.h"
 #include "text/tokenizer.h"
 
 namespace mneme {
@@ -53,7 +55,11 @@ int run(int argc, const char* const* argv) {
   std::ios::sync_with_stdio(false);
   int64_t number = 0;
   for (std::string line; std::getline(std::cin, line);) {
-    const std::string text = tokenizer->decode(read_ids(line, ++number), options.special);
+    const std::vector<int32_t> ids = read_ids(line, ++number);
+    const auto known = [&](int32_t id) { return tokenizer->piece_of(id).has_value(); };
+    if (const auto odd = std::find_if_not(ids.begin(), ids.end(), known); odd != ids.end())
+      log_warning("detokenize", "line {}: the tokenizer has no token {}; it is left out", number, *odd);
+    const std::string text = tokenizer->decode(ids, options.special);
     const std::string out = (options.plain ? text : dump_json(text)) + "\n";
     std::fwrite(out.data(), 1, out.size(), stdout);
   }

@@ -95,14 +95,29 @@ void print_json(const Completion& c, const std::string& prompt, int64_t row) {
   std::printf("%s\n", line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace).c_str());
 }
 
-GenerateHooks streaming(bool on) {
+// The prompt appears when it was read, so that nothing does when it cannot be.
+GenerateHooks streaming(bool on, const std::string& prompt) {
   GenerateHooks hooks;
   if (!on) return hooks;
+  hooks.on_read = [prompt, shown = false](int64_t, const Row&) mutable {
+    if (!shown) std::fwrite(prompt.data(), 1, prompt.size(), stdout);
+    shown = true;
+  };
   hooks.on_text = [](int64_t, const std::string& text) {
     std::fwrite(text.data(), 1, text.size(), stdout);
     std::fflush(stdout);
   };
   return hooks;
+}
+
+// Rotary positions go on beyond the length that the model knows, but its texts do not stay good there.
+void warn_of_length(const Loaded& loaded, size_t tokens, int64_t more) {
+  const ModelConfig& c = loaded.model.decoder->config();
+  const bool counts = loaded.model.options.method == "none" && c.position == PositionKind::rotary &&
+                      c.window == 0 && c.rotary.scaling != RotaryScaling::dynamic;
+  if (!counts || static_cast<int64_t>(tokens) + more <= c.max_positions) return;
+  log_warning("generate", "{} tokens and up to {} more: the model was made for {} positions", tokens, more,
+              c.max_positions);
 }
 
 int run_session(const GenerateCommandOptions& o, const Loaded& loaded) {
@@ -124,10 +139,9 @@ int run_session(const GenerateCommandOptions& o, const Loaded& loaded) {
   if (!begins) log_info("session", "{}: going on behind {} tokens", o.session_file, session.text().size());
   const std::string prompt = o.prompt.empty() ? "" : o.prompt[0];
   const bool streams = !o.common.json;
-  if (streams) std::fputs(prompt.c_str(), stdout);
-  const Completion c =
-      session.go_on(prompt.empty() && !begins ? std::vector<int64_t>{} : encoded(loaded, prompt, begins),
-                    loaded.end_ids, o.generate, static_cast<uint64_t>(o.common.seed), streaming(streams));
+  const Completion c = session.go_on(
+      prompt.empty() && !begins ? std::vector<int64_t>{} : encoded(loaded, prompt, begins), loaded.end_ids,
+      o.generate, static_cast<uint64_t>(o.common.seed), streaming(streams, prompt));
   if (streams) {
     std::fputs("\n", stdout);
   } else {
@@ -140,7 +154,9 @@ int run_session(const GenerateCommandOptions& o, const Loaded& loaded) {
 int run_batches(const GenerateCommandOptions& o, const Loaded& loaded) {
   const std::vector<Prompt> prompts = all_prompts(o, loaded);
   if (prompts.empty()) throw Error(Kind::usage, "nothing to go on from", "give prompts, or --prompts FILE");
-  if (o.batch < 1 || o.samples < 1) throw Error(Kind::usage, "batch and samples must be at least 1");
+  size_t longest = 0;
+  for (const Prompt& p : prompts) longest = std::max(longest, p.ids.size());
+  warn_of_length(loaded, longest, o.generate.max_tokens);
   const bool streams = prompts.size() == 1 && o.samples == 1 && !o.common.json;
   GenerateOptions options = o.generate;
   options.samples = o.samples;
@@ -149,12 +165,11 @@ int run_batches(const GenerateCommandOptions& o, const Loaded& loaded) {
     const size_t count = std::min(at_once, prompts.size() - first);
     std::vector<std::vector<int64_t>> ids;
     for (size_t p = first; p < first + count; ++p) ids.push_back(prompts[p].ids);
-    if (streams) std::fputs(prompts[0].text.c_str(), stdout);
     State state = loaded.model.initial(static_cast<int64_t>(count));
     options.first_row = static_cast<int64_t>(first) * o.samples;
     const std::vector<Completion> all =
         generate(loaded.model, loaded.tokenizer.get(), ids, loaded.end_ids, options,
-                 static_cast<uint64_t>(o.common.seed), state, streaming(streams));
+                 static_cast<uint64_t>(o.common.seed), state, streaming(streams, prompts[0].text));
     if (streams) std::fputs("\n", stdout);
     for (size_t r = 0; r < all.size() && !streams; ++r) {
       const std::string& prompt = prompts[first + r / static_cast<size_t>(o.samples)].text;
@@ -170,9 +185,24 @@ int run_batches(const GenerateCommandOptions& o, const Loaded& loaded) {
   return 0;
 }
 
+// What cannot be, or would do nothing, before the model is loaded.
+void check(const GenerateCommandOptions& o) {
+  check_generation(o.generate);
+  if (o.batch < 1 || o.samples < 1) throw Error(Kind::usage, "batch and samples must be at least 1");
+  if (o.generate.top_logprobs > 0 && !o.common.json)
+    throw Error(Kind::usage, "--top-logprobs shows with --json only", "add --json");
+  if (o.session_file.empty() && o.session.keep != SessionOptions{}.keep)
+    throw Error(Kind::usage, "--keep-ends is about a session", "add --session FILE");
+  if (o.save_every < 0) throw Error(Kind::usage, "save_every must be at least 0");
+  if (o.save_every > 0 && (o.session_file.empty() || o.document.empty()))
+    throw Error(Kind::usage, "--save-every is about reading a document into a session",
+                "add --read FILE and --session FILE");
+}
+
 int run(int argc, const char* const* argv) {
   GenerateCommandOptions o;
   if (!read_model_options(kGenerateCommand, argc, argv, o)) return 0;
+  check(o);
   const bool one = !o.session_file.empty() || !o.document.empty();
   if (one && (o.prompt.size() > 1 || o.samples != 1 || !o.prompts.empty())) {
     throw Error(Kind::usage, "--session and --read take one prompt and one sample");

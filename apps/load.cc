@@ -51,6 +51,11 @@ Loaded load_for_inference(const std::string& path, const std::string& tokenizer,
   Loaded out{load_model(path, load), nullptr, {}};
   if (with_tokenizer || !tokenizer.empty())
     out.tokenizer = load_tokenizer(tokenizer.empty() ? path : tokenizer);
+  const int64_t rows = out.model.decoder->config().vocab;
+  if (out.tokenizer && out.tokenizer->vocab_size() > rows) {
+    log_warning("model", "the tokenizer {} has {} tokens, the model {}: it is another model's",
+                out.tokenizer->source(), out.tokenizer->vocab_size(), rows);
+  }
   if (!adapter.empty()) attach_adapter(*out.model.decoder, read_adapter(adapter));
   if (load.activations == at::kBFloat16 && load.device.is_cpu()) out.model.decoder->pack();
   out.end_ids = end_ids_of(path, out.model.decoder->config());

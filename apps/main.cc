@@ -1,5 +1,6 @@
 // The `mneme` binary: finds the sub-command, runs it, and turns what it throws into words and an exit code.
 #include <c10/util/Exception.h>
+#include <fcntl.h>
 
 #include <algorithm>
 #include <cstdio>
@@ -198,9 +199,13 @@ int guarded(int argc, const char* const* argv) {
 }  // namespace mneme
 
 int main(int argc, char** argv) {
+  // A file of ours must not get the number of a stream that the caller closed, and with it what is printed.
+  for (int stream = 0; stream < 3; ++stream) {
+    if (::fcntl(stream, F_GETFD) == -1 && ::open("/dev/null", O_RDONLY) == -1) return 1;
+  }
   const int code = mneme::guarded(argc, argv);
   // Results that could not be written must not look like success.
-  if (std::fflush(stdout) != 0 && code == 0) {
+  if ((std::fflush(stdout) != 0 || std::ferror(stdout) != 0) && code == 0) {
     std::fprintf(stderr, "mneme: error: cannot write to stdout\n");
     return static_cast<int>(mneme::Kind::resource);
   }

@@ -21,7 +21,7 @@ struct TemplateOptions {
   std::string file, messages, tools, bos, eos, now, variables;
   bool add_generation_prompt = false;
   void visit(OptionVisitor& v) {
-    v.required("file", file, "template: a .jinja file, a tokenizer_config.json, or a model folder");
+    v.required("file", file, "template: a .jinja file, a tokenizer_config.json, a model folder, a GGUF file");
     v.required("messages", messages, "JSON file with the list of messages; - reads standard input");
     v.field("tools", tools, "JSON file with the list of tools; - reads standard input");
     v.field("bos", bos, "the text of bos_token; default: what the model's files say");

@@ -248,10 +248,7 @@ class Generator {
 
 void check(const std::vector<std::vector<int64_t>>& prompts, const Tokenizer* tokenizer,
            const GenerateOptions& options, const State& state) {
-  check_sampler(options.sampler);
-  if (options.samples < 1 || options.max_tokens < 0 || options.top_logprobs < 0)
-    throw Error(Kind::usage,
-                "generation: expected at least 1 sample, and no negative max_tokens or top_logprobs");
+  check_generation(options);
   if (!options.stop.empty() && !tokenizer) throw Error(Kind::usage, "stop texts need a tokenizer");
   if (prompts.empty() || static_cast<int64_t>(prompts.size()) != state.size()) {
     throw Error(Kind::usage,
@@ -265,6 +262,17 @@ void check(const std::vector<std::vector<int64_t>>& prompts, const Tokenizer* to
 }
 
 }  // namespace
+
+void check_generation(const GenerateOptions& options) {
+  check_sampler(options.sampler);
+  const auto require = [](bool ok, const char* what) {
+    if (!ok) throw Error(Kind::usage, std::string("generation: ") + what);
+  };
+  require(options.samples >= 1, "samples must be at least 1");
+  require(options.max_tokens >= 0, "max_tokens must be at least 0");
+  require(options.top_logprobs >= 0, "top_logprobs must be at least 0");
+  for (const std::string& text : options.stop) require(!text.empty(), "a stop text is empty");
+}
 
 std::vector<Completion> generate(const Model& model, const Tokenizer* tokenizer,
                                  const std::vector<std::vector<int64_t>>& prompts,

@@ -31,6 +31,9 @@ struct GenerateOptions {
   bool read_last = true;  // false: the last token of a row is left for the caller to read
 };
 
+// Throws Error{usage} for what cannot be.
+void check_generation(const GenerateOptions& options);
+
 struct Completion {
   std::vector<int64_t> ids;
   std::vector<double> logprobs;

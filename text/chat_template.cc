@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/files.h"
+#include "base/gguf_metadata.h"
 
 namespace mneme {
 namespace {
@@ -113,6 +114,20 @@ Source from_folder(const std::string& folder, bool with_tools) {
   return source;
 }
 
+Source from_gguf(const std::string& path) {
+  const GgufMetadata metadata = GgufMetadata::load(path);
+  Source source;
+  source.name = path;
+  source.text = metadata.text("tokenizer.chat_template").value_or("");
+  const auto tokens = metadata.texts("tokenizer.ggml.tokens").value_or(std::vector<std::string_view>{});
+  for (const std::string key : {"bos", "eos"}) {
+    const int64_t id = metadata.integer("tokenizer.ggml." + key + "_token_id").value_or(-1);
+    if (id >= 0 && id < static_cast<int64_t>(tokens.size()))
+      source.tokens.emplace_back(key + "_token", tokens[static_cast<size_t>(id)]);
+  }
+  return source;
+}
+
 }  // namespace
 
 nlohmann::ordered_json parse_ordered_json(std::string_view text, const std::string& name) {
@@ -144,15 +159,17 @@ ChatTemplate ChatTemplate::open(const std::string& path, bool with_tools) {
   Source source;
   if (is_folder(path)) {
     source = from_folder(path, with_tools);
-  } else if (path.size() > 5 && path.compare(path.size() - 5, 5, ".json") == 0) {
+  } else if (path.ends_with(".json")) {
     source = from_config(path, with_tools);
+  } else if (path.ends_with(".gguf")) {
+    source = from_gguf(path);
   } else {
     source = {read_file(path, kMostSource), path, {}};
     if (source.text.empty()) return ChatTemplate("", path);
   }
   if (source.text.empty()) {
     throw Error(Kind::input, path + ": no chat template found",
-                "expected chat_template.jinja, or \"chat_template\" in tokenizer_config.json");
+                "expected chat_template.jinja, \"chat_template\" in tokenizer_config.json, or a GGUF file's");
   }
   ChatTemplate made(std::move(source.text), std::move(source.name));
   made.special_tokens_ = std::move(source.tokens);
