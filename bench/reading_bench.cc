@@ -1,11 +1,11 @@
 // How fast models read, and whether reading stays as fast and as small however long the text.
 //
 //   reading_bench long [--tokens N]   a small model reads N tokens (1,000,000) with each method: bytes of the
-//   state,
-//                                     resident memory, time of a token in the second and in the last tenth
+//                                     state, resident memory, time of a token in the second and last tenth
 //   reading_bench rate                the 125M shape in bf16: prompt and decoding of the plain decoder, and
-//   reading in
-//                                     segments of 512 with RMT and HMT beside it, in turns within one run
+//                                     reading in segments of 512 with RMT and HMT beside it, in turns
+//   reading_bench plain               the first two lines of it alone
+//   reading_bench model DIR           writes that model, with random weights, as a folder in bf16
 //   ... [--threads N]
 #include <algorithm>
 #include <chrono>
@@ -85,10 +85,51 @@ Model large(const MemoryOptions& memory) {
   return model;
 }
 
-// Tokens a second, the best of some runs.
+// Tokens a second, with the logits behind the last of them.
 double rate(const Model& model, int64_t tokens) {
+  Batch batch;
+  batch.ids = at::randint(3, 300, {1, tokens}, at::kLong);
   State state = model.initial(1);
-  return static_cast<double>(tokens) / read_some(model, state, tokens);
+  const double start = now();
+  const Reading r = read(model, batch, state);
+  model.decoder->logits(r.hidden.slice(1, tokens - 1));
+  return static_cast<double>(tokens) / (now() - start);
+}
+
+// One token at a time behind 16 others: tokens a second over `count` of them.
+double decoding(const Model& model, int64_t count) {
+  State state = model.initial(1);
+  read_some(model, state, 16);
+  Batch one;
+  one.ids = at::full({1, 1}, 5, at::kLong);
+  const double start = now();
+  for (int64_t t = 0; t < count; ++t) model.decoder->logits(read(model, one, state).hidden);
+  return static_cast<double>(count) / (now() - start);
+}
+
+// Bytes that a token reads: every weight but the table of embeddings, of which it takes a row.
+double weight_bytes(const Model& model) {
+  int64_t weights = 0;
+  for (const Parameter& p : model.parameters()) {
+    if (p.name != "embedding") weights += p.value().numel() * 2;
+  }
+  return static_cast<double>(weights);
+}
+
+void print_plain(const Model& plain, double prompt, double decode) {
+  std::printf("plain decoder, prompt of 512     %8.0f tokens/s\n", prompt);
+  std::printf("plain decoder, one at a time     %8.1f tokens/s   %.1f GB/s of weights\n", decode,
+              decode * weight_bytes(plain) * 1e-9);
+}
+
+void plain_rates() {
+  const Model plain = large({});
+  double prompt = 0, decode = 0;
+  for (int i = 0; i < 6; ++i) {
+    prompt = std::max(prompt, rate(plain, 512));
+    decode = std::max(decode, decoding(plain, 24));
+  }
+  print_plain(plain, prompt, decode);
 }
 
 void rates() {
@@ -105,30 +146,20 @@ void rates() {
     with_none = std::max(with_none, rate(segments, 2048));
     with_rmt = std::max(with_rmt, rate(rmt, 2048));
     with_hmt = std::max(with_hmt, rate(hmt, 2048));
-    State state = plain.initial(1);
-    read_some(plain, state, 16);
-    double least = 1e30;
-    for (int t = 0; t < 24; ++t) {
-      Batch one;
-      one.ids = at::full({1, 1}, 5, at::kLong);
-      const double start = now();
-      const Reading r = read(plain, one, state);
-      plain.decoder->logits(r.hidden);
-      least = std::min(least, now() - start);
-    }
-    decode = std::max(decode, 1 / least);
+    decode = std::max(decode, decoding(plain, 24));
   }
-  int64_t weights = 0;
-  for (const Parameter& p : plain.parameters()) weights += p.value().numel() * 2;
-  std::printf("plain decoder, prompt of 512     %8.0f tokens/s\n", prompt);
-  std::printf("plain decoder, one at a time     %8.0f tokens/s   %.1f GB/s of weights\n", decode,
-              decode * static_cast<double>(weights) * 1e-9);
-  std::printf("segments of 512                  %8.0f tokens/s   %.2f of the prompt's\n", with_none,
-              with_none / prompt);
-  std::printf("rmt, segments of 512             %8.0f tokens/s   %.2f of the prompt's\n", with_rmt,
-              with_rmt / prompt);
-  std::printf("hmt, segments of 512             %8.0f tokens/s   %.2f of the prompt's\n", with_hmt,
-              with_hmt / prompt);
+  print_plain(plain, prompt, decode);
+  const auto print = [&](const char* name, double speed) {
+    std::printf("%-32s %8.0f tokens/s   %.2f of the prompt's\n", name, speed, speed / prompt);
+  };
+  print("segments of 512", with_none);
+  print("rmt, segments of 512", with_rmt);
+  print("hmt, segments of 512", with_hmt);
+}
+
+void write_model(const std::string& folder) {
+  const Model model = large({});
+  save_model(model, folder);
 }
 
 }  // namespace
@@ -137,18 +168,28 @@ int main(int argc, char** argv) {
   int64_t tokens = 1000000;
   int threads = 0;
   std::string what = argc > 1 ? argv[1] : "";
-  for (int i = 2; i + 1 < argc; i += 2) {
+  std::string folder;
+  for (int i = 2; i < argc; ++i) {
+    if (argv[i][0] != '-') folder = argv[i];
+    if (i + 1 == argc || argv[i][0] != '-') continue;
     if (!std::strcmp(argv[i], "--tokens")) tokens = std::atoll(argv[i + 1]);
     if (!std::strcmp(argv[i], "--threads")) threads = std::atoi(argv[i + 1]);
+    ++i;
   }
-  if (what != "long" && what != "rate") {
-    std::fprintf(stderr, "usage: reading_bench long|rate [--tokens N] [--threads N]\n");
+  const bool known =
+      what == "long" || what == "rate" || what == "plain" || (what == "model" && !folder.empty());
+  if (!known) {
+    std::fprintf(stderr, "usage: reading_bench long|rate|plain|model DIR [--tokens N] [--threads N]\n");
     return 2;
   }
   set_threads(threads);
   const at::NoGradGuard no_grad;
   if (what == "long") {
     long_text(tokens);
+  } else if (what == "plain") {
+    plain_rates();
+  } else if (what == "model") {
+    write_model(folder);
   } else {
     rates();
   }
