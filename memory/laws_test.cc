@@ -168,7 +168,7 @@ TEST_P(Laws, SelectAndStack) {
   if (breaches("rows")) GTEST_SKIP() << "declared";
   EXPECT_LT(distance(found[0], expected[1]), kExact);
   EXPECT_LT(distance(found[1], expected[0]), kExact);
-  EXPECT_TRUE(found[1].equal(found[2]));
+  EXPECT_LT(distance(found[1], found[2]), kExact);
 }
 
 TEST_P(Laws, Reset) {
