@@ -44,8 +44,15 @@ Session Session::open(const Model& model, std::shared_ptr<const Tokenizer> token
 
 Session Session::open_or_start(const Model& model, std::shared_ptr<const Tokenizer> tokenizer,
                                const std::string& path, const SessionOptions& options) {
-  if (!file_exists(path)) return Session(model, std::move(tokenizer), options);
-  return open(model, std::move(tokenizer), path, options);
+  if (file_exists(path)) return open(model, std::move(tokenizer), path, options);
+  // Better now than after all the work.
+  const size_t slash = path.rfind('/');
+  const std::string folder = slash == std::string::npos ? "." : path.substr(0, std::max<size_t>(slash, 1));
+  if (!is_folder(folder) || is_folder(path)) {
+    throw Error(Kind::input, "'" + path + "' is no place for a session",
+                is_folder(path) ? "it is a folder: name a file" : "there is no folder '" + folder + "'");
+  }
+  return Session(model, std::move(tokenizer), options);
 }
 
 const std::string& Session::print() const {

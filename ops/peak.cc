@@ -22,7 +22,7 @@ Peak peak_bf16() {
   if (cpu_level() == CpuLevel::amx) return {"AMX bf16", gemm::unit_peak(kSeconds)};
   if (cpu_level() == CpuLevel::avx512 && cpu_multiplies_bf16())
     return {"AVX-512 bf16", gemm::unit_peak(kSeconds)};
-  if (cpu_level() == CpuLevel::avx512) return {"bf16 widened to fp32", gemm::unit_peak(kSeconds)};
+  if (cpu_level() == CpuLevel::avx512) return {"widened bf16", gemm::unit_peak(kSeconds)};
   return {"", 0};
 }
 

@@ -69,6 +69,14 @@ TEST(Cli, OutputThatCannotBeWritten) {
   EXPECT_EQ(run_binary({"inspect", kModel}, "/dev/full"), 4);
 }
 
+TEST(Cli, ASessionThatHasNoPlace) {
+  const Outcome o =
+      outcome({"generate", "--model", kModel, "--session", "no/such/folder/x.state", "promptly"});
+  EXPECT_EQ(o.code, 3);
+  EXPECT_THAT(o.text, HasSubstr("no place for a session"));
+  EXPECT_THAT(o.text, Not(HasSubstr("promptly")));
+}
+
 // The model's split pattern has no name in llama.cpp: never a file whose tokenizer is missing or wrong
 // unasked.
 TEST(Cli, ATokenizerWithoutAFormInGguf) {
