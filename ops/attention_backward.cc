@@ -18,6 +18,10 @@ constexpr int64_t kSubs = kBlockKeys / 32;              // steps of 32 keys in a
 constexpr int64_t kWantedItems = 4;                     // per row
 constexpr int64_t kSplitBlocks = 8;                     // fewest blocks of keys of an item
 
+// Blocks that are not full are padded to this only, so that short segments cost what they are.
+constexpr int64_t kPadding = 32;
+int64_t padded(int64_t n) { return (n + kPadding - 1) / kPadding * kPadding; }
+
 struct Item {
   int64_t b = 0, g = 0, block_begin = 0, block_end = 0;
   size_t source = 0;
@@ -93,8 +97,9 @@ void plan_items(Job& job) {
 
 struct Buffers {
   QueryTile* tiles;  // all of the item
-  // Of all queries of the item, by blocks of 128: panels with the queries across, [4, 2, words, 16], and
-  // down, [columns / 16, query words, 16]; gradients [columns, 128]; lse in base 2 and delta.
+  // Of all queries of the item, by blocks of 128, the last one padded to whole tiles: panels with the queries
+  // across, [tiles, 2, words, 16], and down, [columns / 16, query words, 16]; gradients [columns, queries];
+  // lse in base 2 and delta.
   uint32_t *q_across, *grad_across, *q_down, *grad_down;
   float *dq, *lse, *delta;
   // Of a block of keys.
@@ -155,13 +160,13 @@ class Runner {
     const int64_t blocks = (rows_ + kQueryBlock - 1) / kQueryBlock;
     query_tiles(set_, call_.group, buffers_.tiles);
     for (int64_t i = 0; i < blocks; ++i) pack_queries(i);
-    std::fill(buffers_.dq, buffers_.dq + blocks * kQueryBlock * call_.columns, 0.0F);
+    std::fill(buffers_.dq, buffers_.dq + padded(rows_) * call_.columns, 0.0F);
     for (int64_t block = item_.block_begin; block < item_.block_end; ++block) {
       const int64_t first = block * kBlockKeys;
       const int64_t length = source_.shape->length[static_cast<size_t>(item_.b)];
       const int64_t count = std::min(kBlockKeys, length - first);
-      std::fill(buffers_.dk, buffers_.dk + kBlockKeys * call_.columns, 0.0F);
-      std::fill(buffers_.dv, buffers_.dv + kBlockKeys * call_.columns, 0.0F);
+      std::fill(buffers_.dk, buffers_.dk + padded(count) * call_.columns, 0.0F);
+      std::fill(buffers_.dv, buffers_.dv + padded(count) * call_.columns, 0.0F);
       const KeyRange range = visible_keys(source_, item_.b, 0, set_.count - 1);
       if (range.sees(first, std::min(first + count, range.end))) {
         pack_keys(first, count);
@@ -182,11 +187,14 @@ class Runner {
     return buffers_.tiles[row / kTileQueries].position[row % kTileQueries];
   }
 
+  // Queries of a block, padded.
+  int64_t tall(int64_t block) const { return std::min(kQueryBlock, padded(rows_ - block * kQueryBlock)); }
+
   void pack_queries(int64_t block) {
     const void *q[kQueryBlock], *grad[kQueryBlock];
-    const int64_t begin = block * kQueryBlock, n = std::min(kQueryBlock, rows_ - begin),
-                  width = call_.shape.width;
-    for (int64_t i = 0; i < kQueryBlock; ++i) {
+    const int64_t begin = block * kQueryBlock, n = std::min(kQueryBlock, rows_ - begin), all = tall(block);
+    const int64_t width = call_.shape.width, words = all / per_word_;
+    for (int64_t i = 0; i < all; ++i) {
       const int64_t row = begin + i, head = i < n ? head_of(row) : 0, t = i < n ? query_of(row) : 0;
       q[i] = i < n ? source_.q.at(item_.b, t, head) : nullptr;
       grad[i] = i < n ? job_.grad_out.at(item_.b, t, head) : nullptr;
@@ -201,21 +209,23 @@ class Runner {
       if (job_.grad_lse.defined()) buffers_.delta[row] -= job_.grad_lse.data_ptr<float>()[at];
     }
     const int64_t across = block * kQueryBlock * call_.words, down = block * query_words_ * call_.columns;
-    kernels_.pack_across(buffers_.q_across + across, call_.words, q, kQueryBlock, width, call_.half);
-    kernels_.pack_across(buffers_.grad_across + across, call_.words, grad, kQueryBlock, width, call_.half);
-    kernels_.pack_down(buffers_.q_down + down, query_words_, q, kQueryBlock, width, call_.half);
-    kernels_.pack_down(buffers_.grad_down + down, query_words_, grad, kQueryBlock, width, call_.half);
+    kernels_.pack_across(buffers_.q_across + across, call_.words, q, all, width, call_.half);
+    kernels_.pack_across(buffers_.grad_across + across, call_.words, grad, all, width, call_.half);
+    kernels_.pack_down(buffers_.q_down + down, words, q, all, width, call_.half);
+    kernels_.pack_down(buffers_.grad_down + down, words, grad, all, width, call_.half);
   }
 
   void pack_keys(int64_t first, int64_t count) {
     const void *k[kBlockKeys], *v[kBlockKeys];
     key_addresses(call_, source_, item_.b, item_.g, first, count, k, v);
-    std::fill(k + count, k + kBlockKeys, nullptr);
-    std::fill(v + count, v + kBlockKeys, nullptr);
-    kernels_.pack_rows(buffers_.k, call_.words, k, kBlockKeys, call_.shape.width, source_.half);
-    kernels_.pack_rows(buffers_.v, call_.words, v, kBlockKeys, call_.shape.width, source_.half);
+    const int64_t all = padded(count);
+    std::fill(k + count, k + all, nullptr);
+    std::fill(v + count, v + all, nullptr);
+    kernels_.pack_rows(buffers_.k, call_.words, k, all, call_.shape.width, source_.half);
+    kernels_.pack_rows(buffers_.v, call_.words, v, all, call_.shape.width, source_.half);
     if (job_.plan.target_of[item_.source] < 0) return;
-    kernels_.pack_turned(buffers_.k_turned, call_.key_words, k, count, call_.shape.width, source_.half);
+    turned_words_ = all / per_word_;
+    kernels_.pack_turned(buffers_.k_turned, turned_words_, k, count, call_.shape.width, source_.half);
   }
 
   // One block of queries against the block of keys.
@@ -244,8 +254,8 @@ class Runner {
     const int64_t tile_columns = kTileQueries * call_.key_words;
     for (int64_t tile = 0; tile < kTiles; ++tile) {
       if (seen[tile] == 0) continue;
-      kernels_.product(buffers_.dq + block * kQueryBlock * call_.columns + tile * kTileQueries, kQueryBlock,
-                       buffers_.k_turned, call_.key_words, buffers_.ds_panel + tile * tile_columns,
+      kernels_.product(buffers_.dq + block * kQueryBlock * call_.columns + tile * kTileQueries, tall(block),
+                       buffers_.k_turned, turned_words_, buffers_.ds_panel + tile * tile_columns,
                        call_.key_words, call_.columns, kTileQueries, seen[tile] * 32 / per_word_);
     }
   }
@@ -291,13 +301,14 @@ class Runner {
     const int64_t tile_words = kTileQueries / per_word_, words = (to - from) * tile_words;
     const int64_t row = step * 32, left = row * query_words_ + from * tile_words;
     const int64_t down = block * query_words_ * call_.columns + from * tile_words * 16;
+    const int64_t deep = tall(block) / per_word_;
     if (job_.dv[item_.source].defined()) {
       kernels_.product(buffers_.dv + row * call_.columns, call_.columns, buffers_.p + left, query_words_,
-                       buffers_.grad_down + down, query_words_, 32, call_.columns, words);
+                       buffers_.grad_down + down, deep, 32, call_.columns, words);
     }
     if (job_.dk[item_.source].defined()) {
       kernels_.product(buffers_.dk + row * call_.columns, call_.columns, buffers_.ds + left, query_words_,
-                       buffers_.q_down + down, query_words_, 32, call_.columns, words);
+                       buffers_.q_down + down, deep, 32, call_.columns, words);
     }
   }
 
@@ -313,7 +324,7 @@ class Runner {
 
   void write_queries(int64_t block) const {
     kernels_.turn(buffers_.turned, buffers_.dq + block * kQueryBlock * call_.columns, call_.columns,
-                  kQueryBlock);
+                  tall(block));
     const auto target = static_cast<size_t>(job_.plan.target_of[item_.source]);
     const bool whole = item_.share < 0;
     const Tensor& to = whole ? job_.plan.targets[target].grad : job_.shares;
@@ -336,6 +347,7 @@ class Runner {
   const Buffers& buffers_;
   const QuerySet set_;
   const int64_t rows_, per_word_, query_words_;
+  int64_t turned_words_ = 0;  // of the block of keys, padded
 };
 
 void run_items(Job& job) {

@@ -86,6 +86,17 @@ MNEME_INLINE void store(uint16_t* p, Vf v, Full) {
   __builtin_memcpy(p, &h, sizeof h);
 }
 
+#if defined(__AVX512F__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+MNEME_INLINE __mmask16 lanes_of(Tail tail) { return static_cast<__mmask16>((1U << tail.n) - 1); }
+MNEME_INLINE Vf load(const float* p, Tail tail) { return (Vf)_mm512_maskz_loadu_ps(lanes_of(tail), p); }
+MNEME_INLINE Vf load(const uint16_t* p, Tail tail) {
+  return widen((Vh)_mm256_maskz_loadu_epi16(lanes_of(tail), p));
+}
+MNEME_INLINE void store(float* p, Vf v, Tail tail) { _mm512_mask_storeu_ps(p, lanes_of(tail), (__m512)v); }
+MNEME_INLINE void store(uint16_t* p, Vf v, Tail tail) {
+  _mm256_mask_storeu_epi16(p, lanes_of(tail), (__m256i)narrow(v));
+}
+#else
 // Tails are rare and their code is long, so it stays out of line.
 template <class T>
 __attribute__((noinline)) Vf load(const T* p, Tail tail) {
@@ -100,6 +111,7 @@ __attribute__((noinline)) void store(T* p, Vf v, Tail tail) {
   store(row, v, Full{});
   for (int i = 0; i < tail.n; ++i) p[i] = row[i];
 }
+#endif
 
 // Zero in the lanes that the step does not cover.
 MNEME_INLINE Vf covered(Vf v, Full) { return v; }
