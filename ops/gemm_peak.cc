@@ -17,7 +17,10 @@ double now() {
 double unit_peak(double seconds) {
   const Kernels& kernel = kernels();
   const int threads = max_threads();
-  constexpr int64_t kRounds = 2000;
+  constexpr int64_t kProducts = 250'000'000;  // long enough that waking the threads does not count
+  kernel.begin();
+  const int64_t rounds = std::max<int64_t>(1, kProducts / kernel.spin(1));
+  kernel.end();
   double best = 0;
   for (const double end = now() + seconds; best == 0 || now() < end;) {
     int64_t done = 0;
@@ -25,7 +28,7 @@ double unit_peak(double seconds) {
 #pragma omp parallel num_threads(threads) reduction(+ : done)
     {
       kernel.begin();
-      done += kernel.spin(kRounds);
+      done += kernel.spin(rounds);
       kernel.end();
     }
     best = std::max(best, 2.0 * static_cast<double>(done) / (now() - start));
