@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <fstream>
 #include <functional>
+#include <initializer_list>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -110,10 +111,11 @@ json gemm() {
     const double flops = 2.0 * kRows * static_cast<double>(in) * static_cast<double>(width);
     const Tensor x = at::ones({kRows, in}), w = at::ones({width, in});
     const Tensor x16 = x.to(at::kBFloat16), w16 = w.to(at::kBFloat16);
-    Weight packed(w16);
+    Weight plain(w), packed(w16);
     packed.pack();
     out.push_back({{"shape", {kRows, in, width}},
                    {"libtorch_fp32", flops / least_seconds([&, &x = x] { at::linear(x, w); })},
+                   {"mneme_fp32", flops / least_seconds([&, &x = x] { linear(x, plain); })},
                    {"libtorch_bf16", flops / least_seconds([&] { at::linear(x16, w16); })},
                    {"mneme_bf16", flops / least_seconds([&] { linear(x16, packed); })}});
   }
@@ -129,12 +131,24 @@ json measure() {
       {"peak_bf16", bf16.unit.empty() ? json() : json{{"unit", bf16.unit}, {"flops", bf16.flops_per_second}}},
       {"gemm", gemm()},
       {"read_bytes_per_second", read_bandwidth(int64_t{1} << 29)}};
-  for (const char* kind : {"libtorch_fp32", "libtorch_bf16", "mneme_bf16"}) {
+  for (const char* kind : {"libtorch_fp32", "mneme_fp32", "libtorch_bf16", "mneme_bf16"}) {
     double best = 0;
     for (const json& row : out["gemm"]) best = std::max(best, row[kind].get<double>());
     out["gemm_best"][kind] = best;
   }
   return out;
+}
+
+// The core that OpenBLAS should have been told of, or "" when its own choice will do: kernels that use the
+// vectors of this processor.
+std::string better_core(const std::string& core) {
+  const auto among = [&](std::initializer_list<const char*> names) {
+    return std::find(names.begin(), names.end(), core) != names.end();
+  };
+  if (core.empty() || among({"SkylakeX", "Cooperlake", "SapphireRapids"})) return "";
+  if (cpu_level_available() >= CpuLevel::avx512) return "SkylakeX";
+  const bool wide = among({"Haswell", "Zen", "Excavator"});
+  return cpu_level_available() == CpuLevel::avx2 && !wide ? "Haswell" : "";
 }
 
 // What stands between this machine and its speed, each with its remedy.
@@ -146,8 +160,16 @@ json missing(const json& m) {
   const auto& features = m["features"];
   const bool amx = std::find(features.begin(), features.end(), "amx_bf16") != features.end();
   if (m["blas"] == "reference BLAS") {
-    add("the reference BLAS is loaded: fp32 matrix products are about twenty times slower",
+    add("the reference BLAS is loaded: libtorch's fp32 and fp64 matrix products are about twenty times "
+        "slower",
         "apt-get install libopenblas0-openmp");
+  }
+  const auto core = m["blas_kernels"].get<std::string>();
+  if (const std::string better = better_core(core); !better.empty()) {
+    add("OpenBLAS runs its kernels for " + core +
+            ", not for this processor: libtorch's fp32 and fp64 matrix products are slower than they could "
+            "be (mneme's own are not)",
+        "set OPENBLAS_CORETYPE=" + better + " in the environment");
   }
   if (m["blas"] == "openblas (pthreads)") {
     add("BLAS has a thread pool of its own beside OpenMP's",
@@ -195,14 +217,16 @@ void print_measures(const json& m) {
   line("peak of " + fp32["unit"].get<std::string>(), rate(fp32["flops"].get<double>()));
   if (!bf16.is_null()) line("peak of " + bf16["unit"].get<std::string>(), rate(bf16["flops"].get<double>()));
   line("memory is read at", format_bytes(m["read_bytes_per_second"].get<double>()) + "/s");
-  std::printf("\n  %-22s%-22s%-22s%s\n", "matrix product", "libtorch fp32", "libtorch bf16", "mneme bf16");
+  std::printf("\n  %-22s%-22s%-22s%-22s%s\n", "matrix product", "libtorch fp32", "mneme fp32",
+              "libtorch bf16", "mneme bf16");
   const auto row = [&](const std::string& name, const json& r) {
     const auto cell = [&](const char* kind, const json& peak) {
       const double flops = r[kind].get<double>();
       return rate(flops) + share(flops, peak);
     };
-    std::printf("  %-22s%-22s%-22s%s\n", name.c_str(), cell("libtorch_fp32", fp32).c_str(),
-                cell("libtorch_bf16", bf16).c_str(), cell("mneme_bf16", bf16).c_str());
+    std::printf("  %-22s%-22s%-22s%-22s%s\n", name.c_str(), cell("libtorch_fp32", fp32).c_str(),
+                cell("mneme_fp32", fp32).c_str(), cell("libtorch_bf16", bf16).c_str(),
+                cell("mneme_bf16", bf16).c_str());
   };
   for (const json& r : m["gemm"]) {
     row(r["shape"][0].dump() + " x " + r["shape"][1].dump() + " x " + r["shape"][2].dump(), r);

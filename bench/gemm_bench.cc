@@ -2,7 +2,7 @@
 // in registers: the forward product, both gradients, and one row (decoding), for the shapes of small language
 // models.
 //
-//   gemm_bench [--threads N] [--seconds N] [--quick] [products] [training] [head] [rows]
+//   gemm_bench [--threads N] [--seconds N] [--quick] [products] [training] [head] [rows] [fp32]
 // --quick leaves libtorch out; MNEME_CPU lowers the level.
 #include <malloc.h>
 
@@ -12,6 +12,7 @@
 #include <cstdlib>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "ops/cpu.h"
@@ -19,6 +20,8 @@
 #include "ops/gemm.h"
 #include "ops/gemm_peak.h"
 #include "ops/linear.h"
+#include "ops/peak.h"
+#include "ops/sgemm.h"
 
 namespace {
 
@@ -106,6 +109,21 @@ void head(int64_t rows, int64_t width, int64_t vocabulary, double peak) {
       4 * flop / both / 1e12);
 }
 
+// The products of a linear layer in fp32, y = x W^T, dx = dy W and dW = dy^T x, next to libtorch's (its
+// BLAS).
+void products_fp32(const Shape& s, double peak, bool quick) {
+  const Tensor x = at::randn({s.m, s.k}), dy = at::randn({s.m, s.n}), w = at::randn({s.n, s.k});
+  const std::pair<Tensor, Tensor> all[] = {{x, w.t()}, {dy, w}, {dy.t(), x}};
+  std::printf("%5ld x %5ld -> %5ld ", s.m, s.k, s.n);
+  for (const auto& [a, b] : all) {
+    const double flop = 2.0 * s.m * s.n * s.k;
+    const double ours = flop / best_seconds([&, &a = a, &b = b] { mneme::matrix_product(a, b); });
+    const double theirs = quick ? 0 : flop / best_seconds([&, &a = a, &b = b] { at::mm(a, b); });
+    std::printf("  %6.1f %4.0f%% %6.1f", ours / 1e9, 100 * ours / peak, theirs / 1e9);
+  }
+  std::printf("\n");
+}
+
 // Enough different matrices that none is in a cache when its turn comes.
 void few_rows(int64_t m, int64_t k, int64_t n, bool quick) {
   const int64_t bytes = k * n * 2, count = std::max<int64_t>(1, (int64_t{1} << 30) / bytes);
@@ -176,6 +194,18 @@ int main(int argc, char** argv) {
   if (wanted(sections, "head")) {
     head(2048, 768, 8192, peak);
     head(2048, 768, 32000, peak);
+  }
+  if (wanted(sections, "fp32")) {
+    const double fp32 = mneme::peak_fp32().flops_per_second;
+    std::printf(
+        "fp32: rows x in -> out, GFLOP/s, share of the unit's %.1f, libtorch's GFLOP/s: forward, dx, dW\n",
+        fp32 / 1e9);
+    for (const Shape& s :
+         {Shape{1, 768, 2048}, Shape{8, 768, 2048}, Shape{64, 48, 48}, Shape{128, 64, 65},
+          Shape{256, 96, 288}, Shape{4096, 96, 96}, Shape{2048, 128, 384}, Shape{512, 768, 768},
+          Shape{512, 768, 2048}, Shape{512, 2048, 768}, Shape{512, 768, 32000}}) {
+      products_fp32(s, fp32, quick);
+    }
   }
   if (wanted(sections, "rows")) {
     for (const int64_t m : {1, 4, 8}) {

@@ -43,7 +43,7 @@ Tensor Decoder::embed(const Tensor& ids) const {
   Tensor x = embedding.defined() ? embedding.index_select(0, flat) : tied_.rows(flat);
   if (embedding_lora) {
     const Tensor low = embedding_lora->a.index_select(1, flat).t();  // [N, r]
-    x = x + at::linear(low, embedding_lora->b).to(x.scalar_type()) * embedding_lora->scale;
+    x = x + linear(low, Weight(embedding_lora->b)).to(x.scalar_type()) * embedding_lora->scale;
   }
   std::vector<int64_t> shape = ids.sizes().vec();
   shape.push_back(config_.embed_width);

@@ -28,8 +28,8 @@ Tensor Linear::operator()(const Tensor& x, const Draws* draws, int64_t layer, in
     dropped = dropout(x, lora->dropout,
                       draws->sites(x.size(0), x.size(-1), Draw::dropout_lora, layer * kSitesPerLayer + site));
   }
-  const Tensor down = at::linear(dropped, lora->a.to(x.scalar_type()));
-  return y + at::linear(down, lora->b.to(x.scalar_type())) * lora->scale;
+  const Tensor down = linear(dropped, Weight(lora->a.to(x.scalar_type())));
+  return y + linear(down, Weight(lora->b.to(x.scalar_type()))) * lora->scale;
 }
 
 }  // namespace mneme

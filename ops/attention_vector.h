@@ -1,5 +1,5 @@
-// Vectors of fp32 for the attention kernels, and 2^x. Included only by
-// attention_{baseline,avx2,avx512,amx}.cc, which set MNEME_VECTOR_BYTES to the width of their instruction
+// Vectors of fp32 for the attention kernels and the fp32 products, and 2^x. Included only by
+// *_{baseline,avx2,avx512,amx}.cc, which set MNEME_VECTOR_BYTES to the width of their instruction
 // set. Everything has internal linkage, and no header with inline functions is included: the same names are
 // different code in each of those files.
 #pragma once

@@ -4,6 +4,7 @@
 
 #include "base/error.h"
 #include "ops/cross_entropy_impl.h"
+#include "ops/sgemm.h"
 
 namespace mneme {
 namespace {
@@ -26,10 +27,12 @@ struct Plain {
   explicit Plain(const HeadLossInput& in)
       : matrix(in.head.value().detach().to(in.hidden.scalar_type())),
         bias(in.bias.defined() ? in.bias.detach().to(in.hidden.scalar_type()) : Tensor()) {}
-  Tensor logits(const Tensor& hidden) const { return at::linear(hidden, matrix, bias).to(loss_type(hidden)); }
+  Tensor logits(const Tensor& hidden) const {
+    return matrix_product(hidden, matrix.t(), bias).to(loss_type(hidden));
+  }
 };
 
-LossResult head_loss_libtorch(const HeadLossInput& in, bool want_correct) {
+LossResult head_loss_plain(const HeadLossInput& in, bool want_correct) {
   const Plain plain(in);
   const int64_t n = in.hidden.size(0), step = rows_at_once(in.head.out());
   const auto options = in.hidden.options().dtype(loss_type(in.hidden));
@@ -47,8 +50,8 @@ LossResult head_loss_libtorch(const HeadLossInput& in, bool want_correct) {
   return out;
 }
 
-HeadGradients head_loss_backward_libtorch(const HeadLossInput& in, const Tensor& lse, const Tensor& scale,
-                                          Wanted wanted) {
+HeadGradients head_loss_backward_plain(const HeadLossInput& in, const Tensor& lse, const Tensor& scale,
+                                       Wanted wanted) {
   const Plain plain(in);
   const int64_t n = in.hidden.size(0), step = rows_at_once(in.head.out());
   const auto options = in.hidden.options().dtype(loss_type(in.hidden));
@@ -63,8 +66,8 @@ HeadGradients head_loss_backward_libtorch(const HeadLossInput& in, const Tensor&
     dz.scatter_add_(1, in.targets.slice(0, i, end).unsqueeze(1), -g);
     if (wanted.bias) out.bias += dz.sum(0);
     dz = dz.to(in.hidden.scalar_type());
-    if (wanted.hidden) out.hidden.slice(0, i, end).copy_(dz.mm(plain.matrix));
-    if (wanted.head) out.head += dz.t().mm(hidden);
+    if (wanted.hidden) out.hidden.slice(0, i, end).copy_(matrix_product(dz, plain.matrix));
+    if (wanted.head) add_matrix_product(out.head, dz.t(), hidden);
   }
   return out;
 }
@@ -72,13 +75,13 @@ HeadGradients head_loss_backward_libtorch(const HeadLossInput& in, const Tensor&
 }  // namespace
 
 LossResult head_loss(const HeadLossInput& in, bool want_correct) {
-  return on_kernels(in.hidden) ? head_loss_cpu(in, want_correct) : head_loss_libtorch(in, want_correct);
+  return on_kernels(in.hidden) ? head_loss_cpu(in, want_correct) : head_loss_plain(in, want_correct);
 }
 
 HeadGradients head_loss_backward(const HeadLossInput& in, const Tensor& lse, const Tensor& scale,
                                  Wanted wanted) {
   return on_kernels(in.hidden) ? head_loss_backward_cpu(in, lse, scale, wanted)
-                               : head_loss_backward_libtorch(in, lse, scale, wanted);
+                               : head_loss_backward_plain(in, lse, scale, wanted);
 }
 
 LossResult head_cross_entropy(const Tensor& hidden, const Weight& head, const Tensor& bias,

@@ -4,8 +4,8 @@
 //   loss[i] = logsumexp_v(z[i, v]) - z[i, targets[i]],   z = hidden W^T + bias
 //
 // Positions whose target is negative (-100 by custom) are skipped: no logits are computed for them, their
-// loss is 0 and nothing flows back from them. bf16 hidden runs on the kernels of ops/gemm.h, fp32 and fp64 on
-// libtorch.
+// loss is 0 and nothing flows back from them. bf16 hidden runs on the kernels of ops/gemm.h, the products of
+// fp32 on those of ops/sgemm.h, all else on libtorch.
 #pragma once
 
 #include "ops/linear.h"

@@ -1,8 +1,6 @@
 #include "ops/gemm_core.h"
 
 #include <ATen/Parallel.h>
-#include <omp.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <cstring>
@@ -17,26 +15,8 @@ constexpr int64_t kL1Steps =
     16;                        // steps of a panel that stay in L1 (32 KB); half as many beside rows in fp32
 constexpr int64_t kGroup = 4;  // panels that are delivered together
 constexpr int64_t kMostFewRows = 16;
-constexpr int64_t kSerialWork = 1 << 16;  // multiply-adds under which threads cost more than they give
-
-int64_t l2_bytes() {
-  static const int64_t bytes = [] {
-    const long found = sysconf(_SC_LEVEL2_CACHE_SIZE);
-    return std::clamp<int64_t>(found > 0 ? found : 1 << 20, 1 << 18, 1 << 22);
-  }();
-  return bytes;
-}
 
 thread_local Scratch packed_rows, sums;
-
-struct Range {
-  int64_t begin, end;
-  int64_t size() const { return end - begin; }
-};
-
-Range share(int64_t count, int64_t part, int64_t parts) {
-  return {count * part / parts, count * (part + 1) / parts};
-}
 
 // One thread's part of a product: some block rows and some panels of C.
 struct Part {
@@ -147,21 +127,11 @@ void Part::run(Range rows, Range panels) const {
   kernel.end();
 }
 
-// How many parts to cut the rows into, and the panels: all threads busy, and few bytes moved by each.
-void split(int64_t blocks, int64_t panels, int threads, int64_t& by_rows, int64_t& by_panels) {
-  double best = 1e300;
-  for (int64_t r = 1; r <= threads; ++r) {
-    const int64_t p = threads / r;
-    const int64_t tall = (blocks + r - 1) / r, wide = (panels + p - 1) / p;
-    // Time in units of a block product of depth 1: products, packing of rows, reading of panels once per
-    // eight rows.
-    const double cost = static_cast<double>(tall * wide) + 4.0 * tall + 1.0 * wide * ((tall + 15) / 16);
-    if (cost < best) {
-      best = cost;
-      by_rows = r;
-      by_panels = p;
-    }
-  }
+// Time in units of a block product of depth 1: products, packing of rows, reading of panels once per eight
+// rows.
+double cost(int64_t tall, int64_t wide) {
+  return static_cast<double>(tall * wide) + 4.0 * static_cast<double>(tall) +
+         static_cast<double>(wide * ((tall + 15) / 16));
 }
 
 void multiply_few(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, Sink& sink,
@@ -173,7 +143,7 @@ void multiply_few(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b
     std::memcpy(row, a.data + r * a.stride, sizeof(Bf16) * k);
     std::fill(row + k, row + steps * kBlock, Bf16{0});
   }
-  const auto work = [&](Range some, int thread) {
+  share_out(m * n * k, 1, panels, cost, [&](Range, Range some, int thread) {
     alignas(64) float c[kMostFewRows * kBlock];
     kernel.begin();
     for (int64_t panel = some.begin; panel < some.end; ++panel) {
@@ -181,11 +151,7 @@ void multiply_few(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b
       sink.take(c, 0, panel * kBlock, m, std::min(kBlock, n - panel * kBlock), thread);
     }
     kernel.end();
-  };
-  const int threads = m * n * k < kSerialWork || omp_in_parallel() ? 1 : max_threads();
-  if (threads == 1) return work({0, panels}, 0);
-#pragma omp parallel num_threads(threads)
-  work(share(panels, omp_get_thread_num(), omp_get_num_threads()), omp_get_thread_num());
+  });
 }
 
 void deliver_zeros(int64_t m, int64_t n, Sink& sink) {
@@ -237,28 +203,15 @@ const Kernels& kernels() {
   }
 }
 
-int max_threads() { return std::max(1, at::get_num_threads()); }
-
 void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, Sink& sink) {
   if (m <= 0 || n <= 0) return;
   if (k <= 0) return deliver_zeros(m, n, sink);
   const Kernels& kernel = kernels();
   if (m <= kernel.few && !a.transposed) return multiply_few(m, n, k, a, b, sink, kernel);
   const int64_t blocks = round_up(m, kBlock) / kBlock, panels = round_up(n, kBlock) / kBlock;
-  if (m * n * k < kSerialWork || omp_in_parallel() || max_threads() == 1) {
-    Part{kernel, m, n, k, a, b, sink, 0}.run({0, blocks}, {0, panels});
-    return;
-  }
-#pragma omp parallel num_threads(max_threads())
-  {
-    const int thread = omp_get_thread_num();
-    int64_t by_rows = 1, by_panels = 1;
-    split(blocks, panels, omp_get_num_threads(), by_rows, by_panels);
-    if (thread < by_rows * by_panels) {
-      Part{kernel, m, n, k, a, b, sink, thread}.run(share(blocks, thread / by_panels, by_rows),
-                                                    share(panels, thread % by_panels, by_panels));
-    }
-  }
+  share_out(m * n * k, blocks, panels, cost, [&](Range rows, Range columns, int thread) {
+    Part{kernel, m, n, k, a, b, sink, thread}.run(rows, columns);
+  });
 }
 
 void pack_right_nk(const Bf16* source, int64_t stride, int64_t n, int64_t k, Bf16* out) {

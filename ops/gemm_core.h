@@ -8,6 +8,7 @@
 #include <cstdint>
 
 #include "ops/gemm_kernels.h"
+#include "ops/gemm_threads.h"
 
 namespace mneme::gemm {
 
@@ -33,8 +34,6 @@ class Sink {
   virtual void take(const float* c, int64_t row, int64_t column, int64_t rows, int64_t columns,
                     int thread) = 0;
 };
-
-int max_threads();
 
 void multiply(int64_t m, int64_t n, int64_t k, const Left& a, const Right& b, Sink& sink);
 

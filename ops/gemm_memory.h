@@ -1,6 +1,6 @@
 // Memory for packed matrices: aligned to cache lines, and on huge pages where it is large. With small pages
 // the products lose up to a quarter to page walks and to cache sets that collide by chance. Internal to
-// ops/gemm*.cc.
+// ops/gemm*.cc and ops/sgemm*.cc.
 #pragma once
 
 #include <sys/mman.h>

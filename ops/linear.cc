@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "ops/linear_autograd.h"
 #include "ops/linear_state.h"
+#include "ops/sgemm.h"
 
 namespace mneme {
 namespace {
@@ -21,8 +22,8 @@ Tensor with_last(const Tensor& y, const Tensor& x, int64_t n) {
 
 Tensor linear_by_libtorch(const Tensor& x, const Weight& w, const Tensor& bias) {
   const at::ScalarType type = x.scalar_type();
-  if (type == at::kHalf && x.device().is_cpu()) {  // libtorch has no half products on the CPU
-    return linear_by_libtorch(x.to(at::kFloat), w, bias).to(at::kHalf);
+  if (type == at::kHalf && x.device().is_cpu()) {  // neither we nor libtorch have half products on the CPU
+    return linear(x.to(at::kFloat), w, bias).to(at::kHalf);
   }
   return at::linear(x, w.value().to(type), bias.defined() ? bias.to(type) : Tensor());
 }
@@ -103,6 +104,10 @@ void Weight::pack() {
 
 Tensor linear_forward(const Tensor& x, const Weight& w, const Tensor& bias) {
   const Tensor rows = as_rows(x);
+  if (x.scalar_type() == at::kFloat) {
+    const Tensor row = bias.defined() ? bias.detach().to(at::kFloat) : Tensor();
+    return with_last(matrix_product(rows.detach(), w.value().detach().to(at::kFloat).t(), row), x, w.out());
+  }
   Tensor wide = bias;
   if (bias.defined() && bias.scalar_type() != at::kBFloat16) wide = bias.to(at::kFloat);
   return with_last(gemm::product(rows, *w.state()->by_rows(), wide), x, w.out());
@@ -111,7 +116,8 @@ Tensor linear_forward(const Tensor& x, const Weight& w, const Tensor& bias) {
 Tensor linear(const Tensor& x, const Weight& w, const Tensor& bias) {
   MNEME_CHECK(x.dim() >= 1 && x.size(-1) == w.in(),
               describe(x) + " against [" + std::to_string(w.out()) + ", " + std::to_string(w.in()) + "]");
-  if (x.scalar_type() != at::kBFloat16 || !x.device().is_cpu()) return linear_by_libtorch(x, w, bias);
+  const bool ours = x.scalar_type() == at::kBFloat16 || x.scalar_type() == at::kFloat;
+  if (!ours || !x.device().is_cpu()) return linear_by_libtorch(x, w, bias);
   const bool wants = x.requires_grad() || w.requires_grad() || (bias.defined() && bias.requires_grad());
   if (wants && at::GradMode::is_enabled()) return linear_with_grad(x, w, bias);
   return linear_forward(x, w, bias);

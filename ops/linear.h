@@ -1,8 +1,8 @@
 // The linear layer: y = x W^T + b, and its matrix. The activation's dtype decides the arithmetic:
 //   x bf16: bf16 products summed in fp32, y bf16. W may be fp32 (a master weight), bf16 or packed.
 //           dx is bf16; dW and db come back in the dtype of W and b, with no bf16 in between.
-//   x fp32, fp64: libtorch's own, with its own derivatives of any order.
-// Off the CPU everything is libtorch's.
+//   x fp32: the products of ops/sgemm.h, y and dx fp32; dW and db in the dtype of W and b.
+// fp64, and everything off the CPU, is libtorch's, with its own derivatives of any order.
 //
 // A Weight is a handle: copies share the matrix and its packed copies. Packed copies of a plain W are made
 // on its first use in a bf16 product (one for y, one for dx) and renewed when W's version counter changes,

@@ -3,6 +3,7 @@
 #include <torch/csrc/autograd/custom_function.h>
 
 #include "ops/linear_state.h"
+#include "ops/sgemm.h"
 
 namespace mneme {
 namespace {
@@ -42,11 +43,16 @@ class Linear : public torch::autograd::Function<Linear> {
     const bool has_matrix = context->saved_data["has_matrix"].toBool();
     const bool has_bias = context->saved_data["has_bias"].toBool();
     const Tensor dy = as_rows(grads[0]);
+    const bool fp32 = dy.scalar_type() == at::kFloat;
     if (context->needs_input_grad(0)) {
-      out[0] = gemm::product(dy, *w.state()->by_columns()).view(context->saved_data["shape"].toIntVector());
+      const Tensor dx =
+          fp32 ? matrix_product(dy, w.value().to(at::kFloat)) : gemm::product(dy, *w.state()->by_columns());
+      out[0] = dx.view(context->saved_data["shape"].toIntVector());
     }
     if (has_matrix && saved[0].defined() && context->needs_input_grad(1)) {
-      out[1] = gemm::transposed_product(dy, as_rows(saved[0])).to(saved[1].scalar_type());
+      const Tensor x = as_rows(saved[0]);
+      const Tensor dw = fp32 ? matrix_product(dy.t(), x) : gemm::transposed_product(dy, x);
+      out[1] = dw.to(saved[1].scalar_type());
     }
     if (has_bias && context->needs_input_grad(has_matrix ? 2 : 1)) {
       const auto type = static_cast<at::ScalarType>(context->saved_data["bias_type"].toInt());

@@ -18,17 +18,47 @@ double relative(const Tensor& found, const Tensor& expected) {
 Tensors linear_of(const Tensors& t) { return {linear(t[0], Weight(t[1]), t[2])}; }
 Tensors exact_linear(const Tensors& t) { return {at::linear(t[0], t[1], t[2])}; }
 
-TEST(Linear, Float32AndFloat64AreLibtorchs) {
+TEST(Linear, Float64IsLibtorchs) {
   at::manual_seed(1);
   const Tensor x = at::randn({3, 5, 7}, at::kDouble), w = at::randn({11, 7}, at::kDouble),
                b = at::randn({11}, at::kDouble);
   EXPECT_TRUE(gradients_match(linear_of, {x, w, b}));
   EXPECT_TRUE(gradients_match(linear_of, {x, w, Tensor()}));
-  const Tensor x32 = x.to(at::kFloat), w32 = w.to(at::kFloat), b32 = b.to(at::kFloat);
-  EXPECT_TRUE(at::equal(linear(x32, Weight(w32), b32), at::linear(x32, w32, b32)));
-  Weight packed(w32.clone());
+}
+
+TEST(Linear, Float32ValuesAndGradientsOnEveryLevel) {
+  for (const CpuLevel level : {CpuLevel::baseline, CpuLevel::avx2, CpuLevel::avx512}) {
+    if (level > cpu_level_available()) break;
+    const ForceCpuLevel force(level);
+    for (const at::ScalarType master : {at::kFloat, at::kBFloat16}) {
+      for (const auto& [rows, in, out] :
+           std::vector<std::tuple<int, int, int>>{{1, 7, 5}, {6, 33, 40}, {50, 65, 31}, {0, 3, 4}}) {
+        SCOPED_TRACE(cpu_level_name(level) + " rows " + std::to_string(rows));
+        at::manual_seed(2);
+        const Tensor x = at::randn({2, rows, in}), w = at::randn({out, in}).to(master),
+                     b = at::randn({out}).to(master), dy = at::randn({2, rows, out});
+        const Tensors wide{x.to(at::kDouble), w.to(at::kDouble), b.to(at::kDouble)};
+        EXPECT_LT(relative(linear(x, Weight(w), b), exact_linear(wide)[0]), 1e-6);
+        const Tensors found = gradients(linear_of, {x, w, b}, {dy});
+        const Tensors exact = gradients(exact_linear, wide, {dy.to(at::kDouble)});
+        EXPECT_EQ(found[0].scalar_type(), at::kFloat);
+        EXPECT_EQ(found[1].scalar_type(), master);
+        EXPECT_LT(relative(found[0], exact[0]), 1e-6);
+        EXPECT_LT(relative(found[1], exact[1]), master == at::kFloat ? 1e-6 : 1.0 / 256);
+        EXPECT_LT(relative(found[2], exact[2]), master == at::kFloat ? 1e-6 : 1.0 / 256);
+      }
+    }
+  }
+}
+
+TEST(Linear, Float32TakesPackedWeightsAndRowsAlone) {
+  at::manual_seed(7);
+  const Tensor x = at::randn({20, 40}), w = at::randn({30, 40}), b = at::randn({30});
+  Weight packed(w.clone());
   packed.pack();
-  EXPECT_LT(relative(linear(x32, packed, b32), at::linear(x32, w32, b32)), 0.01);
+  EXPECT_LT(relative(linear(x, packed, b), at::linear(x, w, b)), 0.01);
+  const Tensor all = linear(x, Weight(w), b);
+  for (int64_t i = 0; i < 20; ++i) EXPECT_TRUE(at::equal(linear(x[i], Weight(w), b), all[i]));
 }
 
 TEST(Linear, Bf16ValuesAndGradientsOnEveryLevel) {

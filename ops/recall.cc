@@ -2,13 +2,15 @@
 
 #include <cmath>
 
+#include "ops/linear.h"
+
 namespace mneme {
 
 Recalled recall(const Tensor& memories, const std::vector<int64_t>& count, const Tensor& queries,
                 const Tensor& wq, const Tensor& wk, double divisor, at::ScalarType type) {
   const Tensor list = memories.to(type);
-  const Tensor q = at::linear(queries.unsqueeze(1).to(type), wq.to(type));  // [n, 1, dh]
-  const Tensor k = at::linear(list, wk.to(type));                           // [n, N, dh]
+  const Tensor q = linear(queries.unsqueeze(1).to(type), Weight(wq.to(type)));  // [n, 1, dh]
+  const Tensor k = linear(list, Weight(wk.to(type)));                           // [n, N, dh]
   const at::ScalarType soft = type == at::kDouble ? at::kDouble : at::kFloat;
   Tensor scores =
       (at::matmul(q, k.transpose(1, 2)) / at::scalar_tensor(divisor, q.options())).to(soft);  // [n, 1, N]
