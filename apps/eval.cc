@@ -13,6 +13,7 @@
 #include "base/error.h"
 #include "base/json.h"
 #include "data/prepare.h"
+#include "eval/hmt_recall.h"
 #include "eval/passkey_eval.h"
 #include "eval/perplexity.h"
 #include "eval/recall_eval.h"
@@ -25,7 +26,7 @@ namespace {
 
 struct PerplexityOptions {
   std::string protocol = "documents";
-  int64_t documents = 0, tokens = 0, block = 0, history = 0, windows = 0;
+  int64_t documents = 0, tokens = 0, block = 0, history = 0, windows = 0, pad = -1;
   bool bytes = false;
   void visit(OptionVisitor& v) {
     v.choice("protocol", protocol, {"documents", "rmt", "hmt"},
@@ -38,12 +39,13 @@ struct PerplexityOptions {
     v.field("history", history,
             "rmt: tokens before the block; hmt: tokens from the second block on (its test length)");
     v.field("windows", windows, "rmt, hmt: windows at most; 0: all");
+    v.field("pad", pad, "rmt, hmt: token before short windows; -1: the model's padding or end token");
   }
 };
 
 struct EvalOptions {
   CommonOptions common;
-  std::string model, tokenizer, task = "recall";
+  std::string model, tokenizer, task = "recall", recalls = "both";
   std::vector<std::string> input, use = {"on", "off", "shuffled", "foreign"};
   int64_t documents = 200, rows = 0;
   MemoryOptions memory;
@@ -56,6 +58,8 @@ struct EvalOptions {
     v.positional("input", input, "perplexity: texts, or folders that 'mneme data prepare' made");
     v.field("tokenizer", tokenizer, "model folder or tokenizer file; default: the model's");
     v.field("use", use, "uses of the memory: on, off, shuffled, foreign");
+    v.choice("recalls", recalls, {"both", "own"},
+             "hmt: its recall both ways, causal and as published (lookahead), or only the memory's own");
     v.field("documents", documents, "recall: documents of each measurement");
     v.field("rows", rows, "documents of a batch; 0: as suits the task");
     v.section("memory", memory, "the memory; what is not said is as the folder says");
@@ -76,14 +80,31 @@ nlohmann::json optional(const std::optional<Interval>& interval, double Interval
   return interval ? nlohmann::json((*interval).*side) : nlohmann::json();
 }
 
-// A measurement of one use of the memory, with everything that is needed to measure it again.
+// A measurement of one use of the memory, with everything that is needed to measure it again, and what the
+// method promises less than others.
 nlohmann::json report(const EvalOptions& o, const Model& model, MemoryUse use) {
-  return {{"task", o.task},
-          {"model", o.model},
-          {"method", model.options.method},
-          {"memory", memory_use_name(use)},
-          {"seed", o.common.seed},
-          {"versions", versions()}};
+  nlohmann::json line = {{"task", o.task},
+                         {"model", o.model},
+                         {"method", model.options.method},
+                         {"memory", memory_use_name(use)},
+                         {"seed", o.common.seed},
+                         {"versions", versions()}};
+  if (const std::string recall = recall_of(model); !recall.empty()) line["recall"] = recall;
+  for (const Breach& b : model.memory->breaches())
+    line["breaches"].push_back({{"law", b.law}, {"reason", b.reason}});
+  return line;
+}
+
+// What stands before and behind the figures of a line.
+std::string label(const Model& model, MemoryUse use) {
+  const std::string recall = recall_of(model), name = memory_use_name(use);
+  return recall.empty() ? fmt::format("memory {:9}", name)
+                        : fmt::format("recall={:9} memory {:9}", recall, name);
+}
+std::string caveat(const Model& model) {
+  std::string laws;
+  for (const Breach& b : model.memory->breaches()) laws += (laws.empty() ? "" : ", ") + b.law;
+  return laws.empty() ? "" : "  (breaks the laws of " + laws + ")";
 }
 
 // The uses that were asked for; of a method without segments only the first, that it is on.
@@ -126,8 +147,9 @@ void recall(const EvalOptions& o, const Model& model) {
     }
     print(o.common.json
               ? line.dump()
-              : fmt::format("memory {:9} accuracy {:.3f}  [{:.3f}, {:.3f}]  of {} questions; by distance{}",
-                            name, r.all.value(), r.all.low(), r.all.high(), r.all.asked, distances));
+              : fmt::format("{} accuracy {:.3f}  [{:.3f}, {:.3f}]  of {} questions; by distance{}{}",
+                            label(model, use), r.all.value(), r.all.low(), r.all.high(), r.all.asked,
+                            distances, caveat(model)));
   }
 }
 
@@ -155,15 +177,26 @@ void passkey(const EvalOptions& o, const Loaded& loaded) {
                    {"wrong", r.wrong}});
       print(o.common.json
                 ? dump_json(line)
-                : fmt::format("memory {:9} {:7} characters, {:7.0f} tokens: {:.3f}  [{:.3f}, {:.3f}]  of {}; "
-                              "{} of {} with the key before the last segment",
-                              memory_use_name(use), length, r.tokens, r.all.value(), r.all.low(),
-                              r.all.high(), r.all.asked, r.remembered.right, r.remembered.asked));
+                : fmt::format("{} {:7} characters, {:7.0f} tokens: {:.3f}  [{:.3f}, {:.3f}]  of {}; "
+                              "{} of {} with the key before the last segment{}",
+                              label(loaded.model, use), length, r.tokens, r.all.value(), r.all.low(),
+                              r.all.high(), r.all.asked, r.remembered.right, r.remembered.asked,
+                              caveat(loaded.model)));
     }
   }
 }
 
-void windows(const EvalOptions& o, const Model& model, const std::vector<EvalDocument>& documents) {
+int32_t padding_of(const EvalOptions& o, const Model& model, const Tokenizer* tokenizer) {
+  if (o.perplexity.pad >= 0) return static_cast<int32_t>(o.perplexity.pad);
+  if (tokenizer && tokenizer->special().pad >= 0) return tokenizer->special().pad;
+  const ModelConfig& c = model.decoder->config();
+  if (c.pad >= 0) return static_cast<int32_t>(c.pad);
+  if (tokenizer && tokenizer->special().eos >= 0) return tokenizer->special().eos;
+  return c.eos.empty() ? -1 : static_cast<int32_t>(c.eos.front());
+}
+
+void windows(const EvalOptions& o, const Model& model, const Tokenizer* tokenizer,
+             const std::vector<EvalDocument>& documents) {
   WindowProtocol protocol;
   protocol.hmt = o.perplexity.protocol == "hmt";
   protocol.block = o.perplexity.block ? o.perplexity.block : segment_of(model).value_or(0);
@@ -172,28 +205,30 @@ void windows(const EvalOptions& o, const Model& model, const std::vector<EvalDoc
                 "perplexity.block is not set, and '" + model.options.method + "' has no segments");
   protocol.history = o.perplexity.history;
   protocol.most = o.perplexity.windows;
+  protocol.pad = padding_of(o, model, tokenizer);
   const WindowPerplexity r = window_perplexity(model, documents, protocol, o.rows ? o.rows : 4);
-  const auto interval = bootstrap(r.parts, static_cast<uint64_t>(o.common.seed));
+  const auto interval = bootstrap(r.batches, static_cast<uint64_t>(o.common.seed));
   nlohmann::json line = report(o, model, MemoryUse::on);
   line.update({{"protocol", o.perplexity.protocol},
                {"block", protocol.block},
                {"history", protocol.history},
                {"windows", r.windows},
+               {"rows", o.rows ? o.rows : 4},
                {"nats", r.nats},
                {"nats_low", optional(interval, &Interval::low)},
                {"nats_high", optional(interval, &Interval::high)},
                {"perplexity", std::exp(r.nats)},
                {"mean_of_exp", r.mean_of_exp}});
-  print(o.common.json ? line.dump()
-                      : fmt::format("{}: perplexity {:.4f} of {} windows ({:.4f} as mean of exp)",
-                                    o.perplexity.protocol, std::exp(r.nats), r.windows, r.mean_of_exp));
+  print(o.common.json
+            ? line.dump()
+            : fmt::format("{} {}'s windows: perplexity {:.4f} of {} windows ({:.4f} as mean of exp){}",
+                          label(model, MemoryUse::on), o.perplexity.protocol, std::exp(r.nats), r.windows,
+                          r.mean_of_exp, caveat(model)));
 }
 
-void perplexity(const EvalOptions& o, const Model& model, const Tokenizer* tokenizer) {
-  if (o.input.empty()) throw Error(Kind::usage, "no documents", "name text files or prepared folders");
-  const std::vector<EvalDocument> documents =
-      read_documents(o.input, tokenizer, {o.perplexity.documents, o.perplexity.tokens, o.perplexity.bytes});
-  if (o.perplexity.protocol != "documents") return windows(o, model, documents);
+void perplexity(const EvalOptions& o, const Model& model, const Tokenizer* tokenizer,
+                const std::vector<EvalDocument>& documents) {
+  if (o.perplexity.protocol != "documents") return windows(o, model, tokenizer, documents);
   const auto seed = static_cast<uint64_t>(o.common.seed);
   std::optional<Perplexity> on;
   for (const MemoryUse use : uses_of(o, model)) {
@@ -214,8 +249,8 @@ void perplexity(const EvalOptions& o, const Model& model, const Tokenizer* token
     for (const DepthLoss& d : r.by_depth)
       line["by_depth"].push_back(
           {{"from_segment", d.first}, {"nats", d.nats.sum / d.nats.weight}, {"tokens", d.nats.weight}});
-    std::string text = fmt::format("memory {:9} perplexity {:.4f}, {:.4f} nats a token", memory_use_name(use),
-                                   r.value(), r.nats());
+    std::string text =
+        fmt::format("{} perplexity {:.4f}, {:.4f} nats a token", label(model, use), r.value(), r.nats());
     if (interval) text += fmt::format(" [{:.4f}, {:.4f}]", interval->low, interval->high);
     if (on) {
       const std::vector<Part> more = costs(*on, r);
@@ -228,7 +263,7 @@ void perplexity(const EvalOptions& o, const Model& model, const Tokenizer* token
     } else if (use == MemoryUse::on) {
       on = r;
     }
-    print(o.common.json ? line.dump() : text);
+    print(o.common.json ? line.dump() : text + caveat(model));
   }
 }
 
@@ -240,11 +275,20 @@ int run(int argc, const char* const* argv) {
     throw Error(Kind::usage, "only --task perplexity reads documents");
   const bool tokens =
       o.task == "recall" || o.perplexity.bytes || std::all_of(o.input.begin(), o.input.end(), is_prepared);
-  const Loaded loaded =
+  Loaded loaded =
       load_for_inference(o.model, o.tokenizer, o.common, o.memory, o.task == "passkey" || !tokens);
-  if (o.task == "recall") recall(o, loaded.model);
-  if (o.task == "passkey") passkey(o, loaded);
-  if (o.task == "perplexity") perplexity(o, loaded.model, loaded.tokenizer.get());
+  std::vector<EvalDocument> documents;
+  if (o.task == "perplexity") {
+    if (o.input.empty()) throw Error(Kind::usage, "no documents", "name text files or prepared folders");
+    documents = read_documents(o.input, loaded.tokenizer.get(),
+                               {o.perplexity.documents, o.perplexity.tokens, o.perplexity.bytes});
+  }
+  for (const std::string& way : recalls_of(loaded.model, o.recalls)) {
+    set_recall(loaded.model, way);
+    if (o.task == "recall") recall(o, loaded.model);
+    if (o.task == "passkey") passkey(o, loaded);
+    if (o.task == "perplexity") perplexity(o, loaded.model, loaded.tokenizer.get(), documents);
+  }
   return 0;
 }
 

@@ -59,6 +59,12 @@ std::vector<int64_t> encoded(const Loaded& loaded, const std::string& text, bool
   return {ids.begin(), ids.end()};
 }
 
+std::vector<int64_t> document_of(const Loaded& loaded, const std::string& path) {
+  const std::string text = read_file(path);
+  if (text.empty()) throw Error(Kind::input, path + " holds no text", "give a document with at least a word");
+  return encoded(loaded, text, true);
+}
+
 Prompt parse_prompt(const Loaded& loaded, const std::string& line, const std::string& where) {
   const nlohmann::json json = parse_json(line, where);
   if (json.is_string()) return {json.get<std::string>(), encoded(loaded, json.get<std::string>(), true)};
@@ -128,8 +134,7 @@ int run_session(const GenerateCommandOptions& o, const Loaded& loaded) {
     if (!o.session_file.empty()) session.save(o.session_file);
   };
   if (!o.document.empty()) {
-    const int code =
-        read_document(session, encoded(loaded, read_file(o.document), true), o.session_file, o.save_every);
+    const int code = read_document(session, document_of(loaded, o.document), o.session_file, o.save_every);
     if (code != 0 || o.prompt.empty()) {
       save();
       return code;

@@ -179,44 +179,101 @@ std::vector<Part> costs(const Perplexity& a, const Perplexity& b) {
   return out;
 }
 
+namespace {
+
+// The windows of each batch, as the originals' loaders put them together: RMT's batch i + 1 goes on where
+// batch i ended, row by row; HMT's takes them in turn. Windows that fill no batch are left out by both.
+std::vector<std::vector<Ids>> batches_of(std::vector<Ids> windows, int64_t rows, bool hmt) {
+  const auto n = static_cast<int64_t>(windows.size());
+  rows = std::min(rows, n);
+  std::vector<std::vector<Ids>> batches(static_cast<size_t>(rows ? n / rows : 0));
+  const auto count = static_cast<int64_t>(batches.size());
+  for (int64_t i = 0; i < count; ++i) {
+    for (int64_t r = 0; r < rows; ++r)
+      batches[static_cast<size_t>(i)].push_back(
+          std::move(windows[static_cast<size_t>(hmt ? i * rows + r : r * count + i)]));
+  }
+  return batches;
+}
+
+// A batch as the originals' collators make it, and the labels that count, at the places that predict them.
+struct Padded {
+  Tensor ids, mask, targets;  // [B, T]; mask undefined without padding; targets -100 where nothing counts
+};
+
+Padded padded(const std::vector<Ids>& windows, const WindowProtocol& options) {
+  const LeftPadded made = hmt_collate(windows, options.pad, options.block);
+  const auto table = [&](const Ids& values) {
+    return at::tensor(std::vector<int64_t>(values.begin(), values.end()), at::kLong)
+        .view({made.rows, made.length});
+  };
+  Padded p{table(made.input_ids), table(made.attention_mask).to(at::kBool), {}};
+  if (p.mask.all().item<bool>()) p.mask = Tensor();
+  if (p.mask.defined() && options.pad < 0) {
+    throw Error(Kind::usage, "windows of different lengths are padded, but the model names no padding token",
+                "name one with --perplexity.pad");
+  }
+  p.targets = at::full_like(p.ids, -100);
+  const int64_t last = made.length - 1;
+  // RMT selects labels by the input's position, so that its block loses its first label.
+  int64_t counted = options.hmt ? options.block : options.block - 1;
+  if (made.length <= options.block) counted = last;
+  p.targets.narrow(1, last - counted, counted)
+      .copy_(table(made.labels).narrow(1, made.length - counted, counted));
+  return p;
+}
+
+// The mean of the labels that count.
+double window_loss(const Model& model, const Padded& p) {
+  const int64_t length = p.ids.size(1), piece = segment_of(model).value_or(kPiece);
+  State state = model.initial(p.ids.size(0));
+  double sum = 0, count = 0;
+  for (int64_t at = 0; at < length; at += piece) {
+    const int64_t n = std::min(piece, length - at);
+    Piece some;
+    some.batch.ids = p.ids.narrow(1, at, n).contiguous();
+    if (p.mask.defined()) some.batch.mask = p.mask.narrow(1, at, n).contiguous();
+    some.targets = p.targets.narrow(1, at, n);
+    const auto counted = some.targets.ne(-100).sum().item<double>();
+    if (counted == 0) {
+      read(model, some.batch, state);
+      continue;
+    }
+    sum += nats_of(model, some, state).sum().item<double>();
+    count += counted;
+  }
+  return count > 0 ? sum / count : 0;
+}
+
+}  // namespace
+
 WindowPerplexity window_perplexity(const Model& model, const std::vector<EvalDocument>& documents,
                                    const WindowProtocol& options, int64_t rows) {
   const at::NoGradGuard no_grad;
   if (rows < 1) throw Error(Kind::usage, "expected at least one window of a batch");
+  if (!options.hmt && options.block < 2)
+    throw Error(Kind::usage, "a block of RMT's needs two tokens to count one");
   std::vector<Ids> texts;
   for (const EvalDocument& d : documents) texts.push_back(d.ids);
   std::vector<Ids> windows = hmt_samples(texts, options.block, options.history, options.hmt);
   if (options.most > 0 && static_cast<int64_t>(windows.size()) > options.most)
     windows.resize(static_cast<size_t>(options.most));
-  windows.erase(std::remove_if(windows.begin(), windows.end(), [](const Ids& w) { return w.size() < 2; }),
-                windows.end());
-  if (windows.empty()) throw Error(Kind::input, "the documents are too short for one window");
+  const std::vector<std::vector<Ids>> batches = batches_of(std::move(windows), rows, options.hmt);
   WindowPerplexity result;
-  Progress progress("eval", "windows", "windows", windows.size());
-  for (size_t first = 0; first < windows.size();) {
-    size_t last = first + 1;  // equal lengths go together
-    while (last < windows.size() && last - first < static_cast<size_t>(rows) &&
-           windows[last].size() == windows[first].size())
-      ++last;
-    std::vector<const Ids*> ids;
-    for (size_t i = first; i < last; ++i) ids.push_back(&windows[i]);
-    const auto inputs = static_cast<int64_t>(windows[first].size()) - 1;
-    const int64_t piece = segment_of(model).value_or(kPiece), counted = std::min(options.block, inputs);
-    State state = model.initial(static_cast<int64_t>(ids.size()));
-    std::vector<Tensor> nats;
-    for (int64_t at = 0; at < inputs; at += piece)
-      nats.push_back(nats_of(model, piece_of(ids, at, piece), state));
-    const Tensor means = at::cat(nats, 1).narrow(1, inputs - counted, counted).mean(1);
-    for (size_t i = 0; i < ids.size(); ++i)
-      result.parts.push_back({means[static_cast<int64_t>(i)].item<double>(), 1});
-    result.mean_of_exp += std::exp(means.mean().item<double>()) * static_cast<double>(ids.size());
-    progress.advance(ids.size());
-    first = last;
+  Progress progress("eval", "windows", "batches", batches.size());
+  for (const std::vector<Ids>& batch : batches) {
+    const Padded p = padded(batch, options);
+    if (p.ids.size(1) < 2) continue;  // the text's only token, alone
+    const double loss = window_loss(model, p);
+    result.batches.push_back({loss, 1});
+    result.mean_of_exp += std::exp(loss);
+    result.windows += static_cast<int64_t>(batch.size());
+    progress.advance(1);
   }
   progress.finish();
-  result.windows = static_cast<int64_t>(windows.size());
-  result.nats = ratio(result.parts);
-  result.mean_of_exp /= static_cast<double>(windows.size());
+  if (result.batches.empty()) throw Error(Kind::input, "the documents are too short for one window");
+  result.nats = ratio(result.batches);
+  result.mean_of_exp /= static_cast<double>(result.batches.size());
   return result;
 }
 

@@ -120,26 +120,5 @@ TEST(Perplexity, EqualsWhatAnIndependentProgramFound) {
   }
 }
 
-TEST(Perplexity, WindowsScoreTheirLastBlock) {
-  const auto documents = documents_of({20, 9});  // 29 tokens in one stream
-  const Model model = tiny("rmt");
-  WindowProtocol options;
-  options.block = 6;
-  options.history = 12;
-  const WindowPerplexity rmt = window_perplexity(model, documents, options, 2);
-  EXPECT_EQ(rmt.windows, 5);
-  std::vector<int32_t> all = documents[0].ids;
-  all.insert(all.end(), documents[1].ids.begin(), documents[1].ids.end());
-  // The third window is [0, 18): its last six tokens are what the whole costs more than the rest.
-  const double last =
-      reference(model, {all.begin(), all.begin() + 18}) - reference(model, {all.begin(), all.begin() + 12});
-  EXPECT_NEAR(rmt.parts[2].sum, last / 6, 1e-4);
-  options.hmt = true;
-  options.most = 2;
-  const WindowPerplexity hmt = window_perplexity(model, documents, options, 2);
-  EXPECT_EQ(hmt.windows, 2);
-  EXPECT_GE(hmt.mean_of_exp, std::exp(hmt.nats) - 1e-9);
-}
-
 }  // namespace
 }  // namespace mneme

@@ -10,6 +10,8 @@
 namespace mneme {
 namespace {
 
+constexpr int64_t kSlotsAhead =
+    2048;  // of a pass over the summaries of coming segments: enough to fill matrices
 constexpr int64_t kNear =
     3;  // recalled from fewer segments back than this: read on (the original's constant)
 
@@ -48,6 +50,8 @@ Hmt::Hmt(const Decoder& decoder, const HmtOptions& options)
           : options.mode == "stage1" ? Mode::stage1
           : options.mode == "rmt"    ? Mode::rmt
                                      : Mode::baseline;
+  if (options.map_from >= 0 && mode_ != Mode::hmt)
+    throw Error(Kind::usage, "hmt.map_from maps a recalled memory, which mode " + options.mode + " has not");
   // std::nearbyint rounds halves to even, as the original does.
   summary_ =
       options.summary_tokens
@@ -75,6 +79,10 @@ Tensor Hmt::read_vectors(const Row& row) const {
   return own == row.tensors.end() ? memory_ : own->second;
 }
 
+Tensor Hmt::mapped(const Tensor& vector) const {
+  return linear(vector.to(memory_.scalar_type()), options_.map == "inverse" ? inverse_map_ : map_);
+}
+
 std::vector<Piece> Hmt::before(const Row& row) const {
   std::vector<Piece> pieces;
   if (mode_ != Mode::baseline) pieces.push_back({read_vectors(row), {}});
@@ -97,19 +105,75 @@ void Hmt::written(Row& row, const Tensor& vectors) const {
   row.tensors["memories"] = surplus > 0 ? all.narrow(0, surplus, options_.memories) : all;
 }
 
-Tensor Hmt::summarise(const Step& step, const State& state, const std::vector<int64_t>& rows,
-                      const std::vector<Piece>& texts, const std::vector<std::vector<uint8_t>>& seen) const {
+std::vector<Hmt::Summary> Hmt::upcoming(const Step& step, const Row& row, const Span& span,
+                                        int64_t most) const {
+  const std::vector<int64_t> begins = step.begins(span, segment_);
+  const bool ahead = options_.recall == "lookahead";
+  std::vector<Summary> out;
+  for (size_t i = 0; i + 1 < begins.size() && i < static_cast<size_t>(most); ++i) {
+    Summary one{span.row, row.segment + static_cast<int64_t>(i), {}, {}};
+    Span text = span;
+    if (ahead) {
+      text.offset = begins[i];
+      text.count = std::min(summary_, begins[i + 1] - begins[i]);
+      one.seen = step.seen(text);
+    } else if (i > 0) {
+      text.count = std::min(summary_, begins[i] - begins[i - 1]);
+      text.offset = begins[i] - text.count;
+    }
+    one.text = ahead || i > 0 ? step.ids(text) : last(row.previous, summary_);
+    out.push_back(std::move(one));
+  }
+  return out;
+}
+
+// A summary depends on the text alone, so those of several segments go through one pass.
+Tensor Hmt::queries_of(const Step& step, const State& state, const std::vector<Span>& opening) const {
+  Prepared now;
+  Prepared& known = step.prepared ? *step.prepared : now;
+  const auto key = [&](const Span& s) {
+    return std::pair(s.row, state.rows[static_cast<size_t>(s.row)].segment);
+  };
+  std::vector<Span> missing;
+  for (const Span& s : opening) {
+    if (known.count(key(s)) == 0) missing.push_back(s);
+  }
+  // Lengthened segments end where nobody knows yet; attention's dropout is drawn by the place in the pass.
+  const bool alone = options_.reading != "plain" || options_.map_from >= 0 ||
+                     (step.draws && step.draws->dropout.attention > 0);
+  std::vector<Summary> texts;
+  for (const Span& s : missing) {
+    const int64_t slots = static_cast<int64_t>(missing.size()) * (summary_ + 2);
+    const int64_t most = step.prepared && !alone ? std::max<int64_t>(1, kSlotsAhead / slots) : 1;
+    for (Summary& one : upcoming(step, state.rows[static_cast<size_t>(s.row)], s, most))
+      texts.push_back(std::move(one));
+  }
+  if (!texts.empty()) {
+    const Tensor lines = summarise(step, texts);
+    for (size_t i = 0; i < texts.size(); ++i)
+      known[{texts[i].row, texts[i].segment}] = lines[static_cast<int64_t>(i)];
+  }
+  std::vector<Tensor> out;
+  for (const Span& s : opening) {
+    const auto found = known.find(key(s));
+    out.push_back(found->second);
+    known.erase(found);
+  }
+  return at::stack(out);
+}
+
+Tensor Hmt::summarise(const Step& step, const std::vector<Summary>& texts) const {
   std::vector<RowSlots> slots;
-  for (size_t i = 0; i < texts.size(); ++i) {
+  for (const Summary& text : texts) {
     RowSlots r;
-    r.pieces = {{prompt_, {}}, texts[i], {prompt_, {}}};
+    r.pieces = {{prompt_, {}}, {{}, text.text}, {prompt_, {}}};
     r.keep = false;
-    r.text = rows[i];
-    r.segment = state.rows[static_cast<size_t>(rows[i])].segment;
+    r.text = text.row;
+    r.segment = text.segment;
     r.aside = true;
-    if (!seen[i].empty()) {
+    if (!text.seen.empty()) {
       r.seen.assign(1, 1);
-      r.seen.insert(r.seen.end(), seen[i].begin(), seen[i].end());
+      r.seen.insert(r.seen.end(), text.seen.begin(), text.seen.end());
       r.seen.push_back(1);
     }
     slots.push_back(std::move(r));
@@ -147,21 +211,22 @@ void Hmt::open(const Step& step, State& state) const {
   if (mode_ != Mode::hmt) return;
   const bool ahead = options_.recall == "lookahead";
   std::vector<int64_t> rows;
-  std::vector<Piece> texts;
-  std::vector<std::vector<uint8_t>> seen;
+  std::vector<Span> opening;
   for (const Span& s : step.spans) {
     if (!s.opens) continue;
-    const Row& row = state.rows[static_cast<size_t>(s.row)];
-    if (row.tensors.find("memories") == row.tensors.end() && !(step.trace && ahead))
-      continue;  // nothing to recall from
+    Row& row = state.rows[static_cast<size_t>(s.row)];
+    if (row.tensors.find("memories") == row.tensors.end()) {  // nothing to recall from
+      if (row.segment == options_.map_from) {
+        row.tensors["recalled"] = mapped(memory_);
+        row.numbers["lengthened"] = extra();
+      }
+      if (!(step.trace && ahead)) continue;
+    }
     rows.push_back(s.row);
-    texts.push_back({{}, ahead ? step.ahead(s, summary_) : last(row.previous, summary_)});
-    Span begin = s;
-    begin.count = texts.back().size();
-    seen.push_back(ahead ? step.seen(begin) : std::vector<uint8_t>{});
+    opening.push_back(s);
   }
   if (rows.empty()) return;
-  const Tensor queries = summarise(step, state, rows, texts, seen);
+  const Tensor queries = queries_of(step, state, opening);
   const int64_t segment = state.rows[static_cast<size_t>(rows[0])].segment;
   if (step.trace) step.trace->put("summary", rows, segment, queries);
   std::vector<int64_t> with, place;
@@ -186,8 +251,7 @@ void Hmt::open(const Step& step, State& state) const {
   for (size_t i = 0; i < with.size(); ++i) {
     Row& row = state.rows[static_cast<size_t>(with[i])];
     Tensor p = found.vectors.narrow(0, static_cast<int64_t>(i), 1);
-    if (row.segment == options_.map_from)
-      p = linear(p.to(memory_.scalar_type()), options_.map == "inverse" ? inverse_map_ : map_);
+    if (row.segment == options_.map_from) p = mapped(p);
     row.tensors["recalled"] = p;
   }
   lengthen(with, distance, state);

@@ -32,6 +32,8 @@ class Hmt : public SegmentMemory {
   std::vector<std::string> frozen() const override;
   void initialise(uint64_t seed) override;
   void to(at::Device device, at::ScalarType type) override;
+  // The experimental map's direction at its next use: it turns at each use.
+  void set_map(bool inverse) { options_.map = inverse ? "inverse" : "forward"; }
 
  protected:
   std::vector<Piece> before(const Row& row) const override;
@@ -41,8 +43,16 @@ class Hmt : public SegmentMemory {
  private:
   enum class Mode { hmt, stage1, rmt, baseline };
   Tensor read_vectors(const Row& row) const;  // P, [1, E]
-  Tensor summarise(const Step& step, const State& state, const std::vector<int64_t>& rows,
-                   const std::vector<Piece>& texts, const std::vector<std::vector<uint8_t>>& seen) const;
+  Tensor mapped(const Tensor& vector) const;
+  struct Summary {  // of a segment: what is summarised for its recall
+    int64_t row, segment;
+    std::vector<int64_t> text;
+    std::vector<uint8_t> seen;  // empty: all
+  };
+  // Of the segment that the span opens and of the next ones that begin in this call, `most` in all.
+  std::vector<Summary> upcoming(const Step& step, const Row& row, const Span& span, int64_t most) const;
+  Tensor queries_of(const Step& step, const State& state, const std::vector<Span>& opening) const;  // [n, E]
+  Tensor summarise(const Step& step, const std::vector<Summary>& texts) const;                      // [n, E]
   Recalled recall_for(const State& state, const std::vector<int64_t>& rows, const Tensor& queries) const;
   void lengthen(const std::vector<int64_t>& rows, const std::vector<int64_t>& distance, State& state) const;
   int64_t extra() const { return options_.extra ? options_.extra : options_.sensory / 2; }

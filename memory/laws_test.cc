@@ -109,6 +109,24 @@ TEST_P(Laws, Rows) {
   }
 }
 
+// Segments that a method reads at once, or prepares at once, against one after the other: ragged rows, on the
+// method's grid and on explicit ends.
+TEST_P(Laws, ManySegmentsAtOnce) {
+  const Tensor ids = law_text(3, 50, 14);
+  for (const bool explicit_ends : {false, true}) {
+    Batch batch = batch_of(ids);
+    batch.count = {50, 13, 41};
+    if (explicit_ends) batch.ends = std::vector<std::vector<int64_t>>{{3, 11, 30, 42}, {6, 13}, {2, 4, 25}};
+    ReadOptions one_by_one;
+    one_by_one.parallel = false;
+    State together = model_.initial(3), apart = model_.initial(3);
+    const Tensor a = read(model_, batch, together).hidden, b = read(model_, batch, apart, one_by_one).hidden;
+    EXPECT_LT(distance(a, b), kExact) << explicit_ends;
+    Batch next = batch_of(law_text(3, 20, 15));
+    EXPECT_LT(distance(read(model_, next, together).hidden, read(model_, next, apart).hidden), kExact);
+  }
+}
+
 TEST_P(Laws, Bound) {
   State s = model_.initial(1);
   const int64_t bound = model_.memory->bound();

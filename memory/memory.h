@@ -9,9 +9,11 @@
 #pragma once
 
 #include <functional>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "base/options.h"
@@ -26,6 +28,7 @@ struct Batch {
   std::vector<int64_t> count;  // tokens of each row; empty: all T
   std::vector<bool> reset;     // rows that start a new text; empty: none
   Tensor mask;                 // bool [B, T], CPU: padding inside the text, for parity with the originals
+  bool count_seen = false;  // parity too: positions count only slots that may be seen, as in generation there
   // Explicit segment ends of each row: numbers of this call's tokens after which a segment closes, ascending.
   // They replace the method's own grid for this call.
   std::optional<std::vector<std::vector<int64_t>>> ends;
@@ -59,16 +62,22 @@ struct Span {
   bool opens = false, closes = false;
 };
 
+// Vectors that a method has computed ahead in one call of read(), by row and segment: what does not depend on
+// the state can be computed for several segments in one pass. It ends with the call, so no state holds it.
+using Prepared = std::map<std::pair<int64_t, int64_t>, Tensor>;
+
 // What one call of read() hands to a method's moments.
 struct Step {
   const Batch& batch;
   std::vector<Span> spans;       // rows that take part
   const Draws* draws = nullptr;  // random numbers in training; null: evaluation
   Trace* trace = nullptr;
+  Prepared* prepared = nullptr;  // null: nothing is computed ahead
 
-  std::vector<int64_t> ids(const Span& s) const;  // the span's tokens
-  std::vector<int64_t> ahead(const Span& s,
-                             int64_t most) const;  // this call's tokens from the span's first on
+  // Where in this call the row's segments begin, from that of the span on, by explicit ends or a grid of so
+  // many tokens; then where its text ends.
+  std::vector<int64_t> begins(const Span& s, int64_t segment) const;
+  std::vector<int64_t> ids(const Span& s) const;   // the span's tokens
   std::vector<uint8_t> seen(const Span& s) const;  // the batch's mask over the span; empty: none
 };
 

@@ -31,7 +31,13 @@ std::string text(const Json& j, const char* key, const char* otherwise) {
 RmtOptions rmt(const Json& j) {
   RmtOptions o;
   o.memory_tokens = whole(j, "num_mem_tokens", 0);
-  o.segment = whole(j, "segment_size", whole(j, "input_size", 512) - 2 * o.memory_tokens);
+  const int64_t window = whole(j, "input_size", 512);
+  o.segment = whole(j, "segment_size", window - 2 * o.memory_tokens);
+  if (o.segment <= 0) {
+    throw Error(Kind::input, "memory.input_size: " + std::to_string(window) +
+                                 " positions leave no text beside " + std::to_string(o.memory_tokens) +
+                                 " memory tokens before and after it");
+  }
   return o;
 }
 
@@ -50,7 +56,13 @@ HmtOptions hmt(const Json& j) {
     throw Error(Kind::input, "memory.num_mem_tokens: hmt has one memory vector a segment");
   o.sensory = whole(j, "num_sensory", 0);
   const int64_t memory = o.mode == "baseline" ? 0 : 1;
-  o.segment = whole(j, "block_size", whole(j, "segment_length", 256) - 2 * memory - o.sensory);
+  const int64_t window = whole(j, "segment_length", 256);
+  o.segment = whole(j, "block_size", window - 2 * memory - o.sensory);
+  if (o.segment <= 0) {
+    throw Error(Kind::input, "memory.segment_length: " + std::to_string(window) +
+                                 " positions leave no text beside the memory and " +
+                                 std::to_string(o.sensory) + " sensory tokens");
+  }
   if (j.contains("sum_fraction")) o.summary = j.at("sum_fraction").get<double>();
   o.recall_width = whole(j, "mem_recall_hidden_dim", 4096);
   o.memories = whole(j, "mem_recall_context", 100);

@@ -42,12 +42,16 @@ void Pass::draw_from(const Draws& draws) {
 
 void Pass::place() {
   const ModelConfig& c = decoder_.config();
-  const bool counting = masked_ && c.position_counts_mask;
-  contiguous_ = contiguous_ && !counting;
+  const auto counts_seen = [&](const RowSlots& row) {
+    return masked_ && (c.position_counts_mask || row.count_seen);
+  };
+  for (const RowSlots& row : rows_) contiguous_ = contiguous_ && !counts_seen(row);
+  const int64_t unseen = c.position_counts_mask ? -1 : 1;  // where the originals put what nobody sees
   std::vector<int64_t> flat(static_cast<size_t>(rows() * slots_), 0);
   int64_t last = 0;
   for (int64_t r = 0; r < rows(); ++r) {
     const RowSlots& row = rows_[static_cast<size_t>(r)];
+    const bool counting = counts_seen(row);
     int64_t next = row.position;
     if (counting && row.hidden) next -= std::count(row.hidden->begin(), row.hidden->end(), 1);
     starts_.push_back(next);
@@ -55,7 +59,7 @@ void Pass::place() {
       const auto at = static_cast<size_t>(t);
       const bool seen = row.seen.empty() || row.seen[at] != 0;
       int64_t p = row.positions.empty() ? next : row.positions[at];
-      if (counting && !seen) p = -1;
+      if (counting && !seen) p = unseen;
       if (!counting || seen) ++next;
       flat[static_cast<size_t>(r * slots_ + t)] = p;
       last = std::max(last, p);

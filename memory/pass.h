@@ -36,6 +36,7 @@ struct RowSlots {
   bool aside = false;
   std::vector<int64_t> positions;  // or of every new slot, where they do not just count up
   std::vector<uint8_t> seen;       // parity with padding: which new slots may be seen; empty: all
+  bool count_seen = false;         // positions count only those
   std::vector<uint8_t>* hidden =
       nullptr;  // and which cached ones may not (Row::hidden); grows with the cache
   int64_t size() const;

@@ -81,14 +81,16 @@ class Reader {
   }
 
   bool step() {
-    Step step{batch_, {}, options_.draws, options_.trace};
+    Step step{batch_, {}, options_.draws, options_.trace, options_.parallel ? &prepared_ : nullptr};
     for (int64_t r = 0; r < state_.size(); ++r) {
       const Row& row = state_.rows[static_cast<size_t>(r)];
       const bool last = batch_.finish && left(r) == 0 && row.phase > 0;
       const bool due = batch_.ends && left(r) == 0 && row.phase > 0 && room(r) == 0;
-      if (left(r) > 0) {
+      // An explicit end left more open than the method's own grid allows: it closes before anything is read.
+      const bool full = !batch_.ends && left(r) > 0 && row.phase > 0 && room(r) <= 0;
+      if (left(r) > 0 && !full) {
         step.spans.push_back({r, done_[static_cast<size_t>(r)], left(r), row.phase == 0, false});
-      } else if (last || due) {
+      } else if (last || due || full) {
         step.spans.push_back({r, done_[static_cast<size_t>(r)], 0, false, true});
       }
     }
@@ -97,7 +99,7 @@ class Reader {
     for (Span& s : step.spans) {
       const int64_t space = room(s.row), rest = left(s.row);
       MNEME_CHECK(space > 0 || s.closes || batch_.ends, "a segment without room");
-      s.count = std::min(rest, space);
+      s.count = std::clamp<int64_t>(rest, 0, std::max<int64_t>(0, space));
       s.closes = s.closes || s.count == space || (batch_.finish && s.count == rest);
     }
     Tensor hidden = memory_.extend(step, state_);  // [n, T, E]
@@ -172,18 +174,29 @@ class Reader {
   std::vector<std::vector<Tensor>> parts_;  // per row, hidden vectors of each step
   std::vector<Tensor> blocks_;              // per step, while all rows go together
   bool aligned_ = true;
+  Prepared prepared_;
 };
 
 }  // namespace
 
-std::vector<int64_t> Step::ids(const Span& s) const { return ahead(s, s.count); }
-
-std::vector<int64_t> Step::ahead(const Span& s, int64_t most) const {
+std::vector<int64_t> Step::begins(const Span& s, int64_t segment) const {
   const int64_t total = batch.count.empty() ? batch.ids.size(1) : batch.count[static_cast<size_t>(s.row)];
-  const int64_t n = std::min(most, total - s.offset);
-  const Tensor line = batch.ids[s.row].narrow(0, s.offset, n).contiguous();
+  std::vector<int64_t> out = {s.offset};
+  if (batch.ends) {
+    for (const int64_t end : (*batch.ends)[static_cast<size_t>(s.row)]) {
+      if (end > s.offset && end < total) out.push_back(end);
+    }
+  } else {
+    for (int64_t at = s.offset + segment; at < total; at += segment) out.push_back(at);
+  }
+  out.push_back(total);
+  return out;
+}
+
+std::vector<int64_t> Step::ids(const Span& s) const {
+  const Tensor line = batch.ids[s.row].narrow(0, s.offset, s.count).contiguous();
   const int64_t* first = line.data_ptr<int64_t>();
-  return {first, first + n};
+  return {first, first + s.count};
 }
 
 std::vector<uint8_t> Step::seen(const Span& s) const {

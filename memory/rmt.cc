@@ -1,5 +1,7 @@
 #include "memory/rmt.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "memory/initial_vectors.h"
 
@@ -8,6 +10,12 @@ namespace mneme {
 Rmt::Rmt(const Decoder& decoder, const RmtOptions& options)
     : SegmentMemory(decoder, options.segment), options_(options) {
   if (options.memory_tokens < 0) throw Error(Kind::usage, "rmt.memory_tokens must not be negative");
+  if (options.segment < std::max<int64_t>(1, options.memory_tokens)) {
+    throw Error(Kind::usage,
+                "rmt.segment is " + std::to_string(options.segment) + " tokens of text for " +
+                    std::to_string(options.memory_tokens) + " memory vectors",
+                "use a segment at least as long as its memory (rmt.segment, rmt.memory_tokens)");
+  }
 }
 
 std::vector<Piece> Rmt::before(const Row& row) const {

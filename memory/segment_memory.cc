@@ -49,6 +49,7 @@ Tensor SegmentMemory::extend(const Step& step, State& state) const {
       for (uint8_t seen : step.seen(s)) r.seen.push_back(seen);
       r.seen.resize(r.seen.size() + static_cast<size_t>(tail.back()), 1);
     }
+    r.count_seen = step.batch.count_seen;
     r.hidden = &row.hidden;
     r.cache = &row.working;
     r.keep = !s.closes || keeps_closing_slots();

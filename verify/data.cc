@@ -7,6 +7,7 @@
 #include "data/recipes_landmark.h"
 #include "tasks/passkey.h"
 #include "train/schedule.h"
+#include "verify/recurrent.h"
 #include "verify/run.h"
 #include "verify/sha256.h"
 
@@ -51,38 +52,52 @@ void pubmed(const Json& io, int32_t pad, int64_t block, Results& results) {
             hmt_collate({characters(texts.at(0)), characters(texts.at(1))}, pad, block), results);
 }
 
-Results hmt_pipeline(const Json& io) {
-  Results results;
-  const auto documents = io.at("docs").get<std::vector<Ids>>();
-  const auto block = io.at("block_size").get<int64_t>(), depth = io.at("bptt_depth").get<int64_t>();
-  const auto pad = io.at("pad_id").get<int32_t>();
-  const auto train = hmt_samples(documents, block, (depth - 1) * block, /*swapped_grouping=*/true);
-  results.values["train_samples"] = train;
-  // Labels of a batch are its ids where there is no padding.
-  const LeftPadded all = hmt_collate(train, pad, block);
-  bool equal = true;
-  for (size_t i = 0; i < all.labels.size(); ++i)
-    equal = equal && (all.attention_mask[i] == 0 || all.labels[i] == all.input_ids[i]);
-  results.values["train_labels_equal_ids"] = equal;
-  results.values["test_samples"] = hmt_samples(documents, block, io.at("test_length").get<int64_t>(), true);
-  results.values["interleaved_docs"] = hmt_interleave(documents, io.at("interleave_len").get<int64_t>());
-  results.values["dilated_docs"] =
-      hmt_dilate(documents, io.at("dilate_len").get<int64_t>(), io.at("dilate_token").get<int32_t>());
-  std::vector<Ids> chosen;
-  for (const Json& i : io.at("collate_of_train_samples")) chosen.push_back(train.at(i.get<size_t>()));
-  put_batch("collated.", hmt_collate(chosen, pad, block), results);
-  pubmed(io.at("pubmedqa"), pad, block, results);
-  const Json& lr = io.at("lr");
-  for (const char* kind : {"step", "alternate"}) {
+// Learning rates of each named schedule at the steps that are asked for.
+void rates(const Json& lr, Results& results) {
+  for (const auto& [kind, steps] : lr.items()) {
+    if (!steps.is_object()) continue;
     ScheduleOptions schedule;
     schedule.kind = kind;
-    schedule.gamma = lr.at("gamma").get<double>();
-    for (const auto& [step, unused] : lr.at(kind).items()) {
-      results.values[std::string("lr.") + kind + "." + step] =
+    schedule.gamma = value_or(lr, "gamma", 1.0);
+    for (const auto& [step, unused] : steps.items()) {
+      results.values["lr." + kind + "." + step] =
           lr.at("base_lr").get<double>() * rate_factor(schedule, std::stoll(step), 1000);
     }
   }
-  for (const auto& [key, unused] : io.at("round_half_even").items()) {
+}
+
+// Whatever of the pipeline the case holds.
+Results hmt_pipeline(const Json& io) {
+  Results results;
+  const auto documents = value_or(io, "docs", std::vector<Ids>());
+  const auto block = value_or<int64_t>(io, "block_size", 0), depth = value_or<int64_t>(io, "bptt_depth", 2);
+  const auto pad = value_or<int32_t>(io, "pad_id", 0);
+  if (!documents.empty() && block > 0) {
+    const auto train = hmt_samples(documents, block, (depth - 1) * block, /*swapped_grouping=*/true);
+    results.values["train_samples"] = train;
+    // Labels of a batch are its ids where there is no padding.
+    const LeftPadded all = hmt_collate(train, pad, block);
+    bool equal = true;
+    for (size_t i = 0; i < all.labels.size(); ++i)
+      equal = equal && (all.attention_mask[i] == 0 || all.labels[i] == all.input_ids[i]);
+    results.values["train_labels_equal_ids"] = equal;
+    std::vector<Ids> chosen;
+    const Json collated = value_or(io, "collate_of_train_samples", Json::array());
+    for (const Json& i : collated) chosen.push_back(train.at(i.get<size_t>()));
+    if (!chosen.empty()) put_batch("collated.", hmt_collate(chosen, pad, block), results);
+    if (io.contains("test_length"))
+      results.values["test_samples"] =
+          hmt_samples(documents, block, io.at("test_length").get<int64_t>(), true);
+  }
+  if (io.contains("interleave_len"))
+    results.values["interleaved_docs"] = hmt_interleave(documents, io.at("interleave_len").get<int64_t>());
+  if (io.contains("dilate_len"))
+    results.values["dilated_docs"] =
+        hmt_dilate(documents, io.at("dilate_len").get<int64_t>(), io.at("dilate_token").get<int32_t>());
+  if (io.contains("pubmedqa")) pubmed(io.at("pubmedqa"), pad, block, results);
+  rates(value_or(io, "lr", Json::object()), results);
+  const Json halves = value_or(io, "round_half_even", Json::object());
+  for (const auto& [key, unused] : halves.items()) {
     const size_t star = key.find('*');
     results.values["round_half_even." + key] = hmt_round(std::stoll(key), std::stod(key.substr(star + 1)));
   }
@@ -156,7 +171,7 @@ Results passkey_prompts(const Json& cases) {
 Results run_data(const GoldenCase& golden) {
   const std::string part = golden.section("memory").value("part", std::string());
   try {
-    if (golden.method() == "hmt") return hmt_pipeline(golden.document());
+    if (golden.method() == "hmt" && golden.is_document()) return hmt_pipeline(golden.document());
     if (part == "data_and_schedules") return landmark_data(golden);
     if (part == "passkey_prompts") return passkey_prompts(golden.document());
   } catch (const Json::exception& e) {

@@ -30,7 +30,10 @@ OutputRule read_rule(const Json& j, const std::string& where) {
   r.skip = j.value("skip", false);
   r.atol = j.value("atol", 0.0);
   r.rtol = j.value("rtol", 0.0);
-  r.scale_max = j.value("scale", std::string()) == "max";
+  const std::string scale = j.value("scale", std::string());
+  if (!scale.empty() && scale != "max")
+    throw Error(Kind::input, where + ": scale '" + scale + "' of an output rule", "known is max");
+  r.scale_max = scale == "max";
   r.unordered = j.value("unordered", false);
   r.mask = j.value("mask", std::string());
   r.axis = j.value("axis", int64_t{1});
@@ -73,8 +76,12 @@ GoldenCase GoldenCase::open(const std::string& folder) {
     const std::string path = join_path(folder, document);
     if (!file_exists(path)) continue;
     c.document_ = read_json(path);
-    if (c.document_.is_array() && !c.document_.empty()) {
-      for (const auto& [key, value] : c.document_[0].items()) names.push_back(key);
+    if (c.document_.is_array()) {  // an element may lack what others have
+      std::set<std::string> keys;
+      for (const Json& element : c.document_) {
+        for (const auto& [key, value] : element.items()) keys.insert(key);
+      }
+      names.insert(names.end(), keys.begin(), keys.end());
     } else {
       dotted_paths(c.document_, "", names);
     }
@@ -108,7 +115,8 @@ bool GoldenCase::has_input(const std::string& name) const {
 
 Tensor GoldenCase::input(const std::string& name) const {
   if (!has_input(name)) throw Error(Kind::input, folder_ + ": the case has no input '" + name + "'");
-  return io_->tensor(name);
+  const Tensor t = io_->tensor(name);
+  return t.scalar_type() == at::kInt ? t.to(at::kLong) : t;
 }
 
 TensorSource GoldenCase::weights() const {

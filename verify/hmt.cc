@@ -1,4 +1,6 @@
 // The reference cases of HMT: documents with recall, generation, the recall alone.
+#include "memory/hmt.h"
+
 #include <cmath>
 
 #include "base/error.h"
@@ -25,7 +27,7 @@ struct Segment {
   bool short_front = false;  // the reading-speed experiments cut half of the sensory positions only
 };
 
-std::vector<Segment> segments_of(const Trace& trace, const HmtOptions& options) {
+std::vector<Segment> segments_of(const Trace& trace, const HmtOptions& options, bool browses) {
   std::vector<Segment> out;
   for (const Trace::Item& item : trace.items) {
     out.resize(std::max(out.size(), static_cast<size_t>(item.segment) + 1));
@@ -41,7 +43,8 @@ std::vector<Segment> segments_of(const Trace& trace, const HmtOptions& options) 
   }
   for (size_t i = 1; i < out.size(); ++i) {
     const bool near = options.reading != "plain" && !out[i].distance.empty() && out[i].distance[0] < kNear;
-    out[i].short_front = near || (options.map_from >= 0 && static_cast<int64_t>(i) >= options.map_from);
+    out[i].short_front =
+        browses || near || (options.map_from >= 0 && static_cast<int64_t>(i) >= options.map_from);
   }
   return out;
 }
@@ -53,8 +56,10 @@ class Document {
     if (golden.has_input("attention_mask")) mask_ = golden.input("attention_mask").to(at::kBool);
   }
 
-  // The loss; puts everything else when `results` is given.
-  Tensor forward(Results* results) const {
+  // The loss of a step; puts everything else when `results` is given.
+  Tensor forward(int64_t step, Results* results) const {
+    auto& memory = dynamic_cast<Hmt&>(*c_.model.memory);
+    memory.set_map(/*inverse=*/step % 2 == 0);  // its direction turns at each call
     Batch batch;
     batch.ids = ids_;
     batch.mask = mask_;
@@ -65,16 +70,18 @@ class Document {
     ReadOptions read_options;
     read_options.trace = &trace;
     read(c_.model, batch, state, read_options);
-    const std::vector<Segment> segments = segments_of(trace, options_);
+    const bool browses = value_or<std::string>(golden_.section("call"), "mode", "") == "browse";
+    const std::vector<Segment> segments = segments_of(trace, options_, browses);
     std::vector<Tensor> logits;
     int64_t at = 0;
     for (size_t i = 0; i < segments.size(); ++i) {
       const int64_t sensory = sensory_count(static_cast<int64_t>(i), at),
-                    memory = options_.mode == "baseline" ? 0 : 1;
-      const int64_t tokens = segments[i].slots.size(1) - 2 * memory - sensory;
-      const int64_t front = memory + (segments[i].short_front ? options_.sensory / 2 : sensory);
+                    vectors = options_.mode == "baseline" ? 0 : 1;
+      const int64_t tokens = segments[i].slots.size(1) - 2 * vectors - sensory;
+      const int64_t cut = segments[i].short_front ? std::min(options_.sensory / 2, sensory) : sensory;
+      const int64_t front = vectors + cut;
       logits.push_back(c_.model.decoder->logits(
-          segments[i].slots.narrow(1, front, segments[i].slots.size(1) - memory - front)));
+          segments[i].slots.narrow(1, front, segments[i].slots.size(1) - vectors - front)));
       if (results) show(static_cast<int64_t>(i), segments[i], at, tokens, sensory, logits.back(), *results);
       at += tokens;
     }
@@ -99,24 +106,28 @@ class Document {
 
   Tensor loss(const std::vector<Segment>& segments, std::vector<Tensor> logits, Results* results) const {
     const nlohmann::json memory = golden_.section("memory"), call = golden_.section("call");
-    const auto kept = static_cast<size_t>(memory.value("num_seg_save", int64_t{5}));
+    const auto kept = static_cast<size_t>(value_or<int64_t>(memory, "num_seg_save", 5));
     if (logits.size() > kept) logits.erase(logits.begin(), logits.end() - static_cast<std::ptrdiff_t>(kept));
     const Tensor full = at::cat(logits, 1);
-    int64_t window = call.value("mask_size", memory.value("mask_size", options_.segment));
+    if (results) results->put("logits", full);
+    if (!golden_.has_input("labels")) return full.sum() * 0;
+    int64_t window = value_or(call, "mask_size", value_or(memory, "mask_size", options_.segment));
     if (ids_.size(1) <= window) window = ids_.size(1) - 1;
+    if (full.size(1) < window + 1) {
+      throw Error(Kind::input,
+                  golden_.folder() + ": the loss is over " + std::to_string(window) +
+                      " labels, but the last " + std::to_string(kept) + " segments hold " +
+                      std::to_string(full.size(1)) + " tokens",
+                  "raise num_seg_save or lower mask_size");
+    }
     const Tensor labels = golden_.input("labels");
     const Tensor target = labels.narrow(1, labels.size(1) - window, window).reshape(-1);
     const Tensor predicted = full.narrow(1, full.size(1) - window - 1, window).reshape({-1, full.size(2)});
     const Tensor lm = at::cross_entropy_loss(predicted, target, {}, at::Reduction::Mean, -100);
     Tensor recall_loss = at::zeros({}, lm.options());
-    if (golden_.has_input("pos_mask") && segments.back().weights.defined()) {
-      const Tensor& w = segments.back().weights;
-      Tensor t = golden_.input("pos_mask").to(w.scalar_type()).narrow(1, 0, w.size(1));
-      t = t / t.abs().sum(1, true).clamp_min(1e-12);
-      recall_loss = -(t * w.log_softmax(-1)).sum(1).mean();
-    }
+    if (golden_.has_input("pos_mask") && segments.back().weights.defined())
+      recall_loss = supervised_recall(segments.back().weights, segments.size() - 1);
     if (results) {
-      results->put("logits", full);
       results->put("ppl", lm.detach().exp());
       results->put("ret_loss", recall_loss.detach());
       const TokenStatistics s = token_statistics(target, predicted.argmax(-1));
@@ -131,6 +142,19 @@ class Document {
     return lm + kRecallLoss * recall_loss;
   }
 
+  // Cross entropy of the last recall's weights, which are a softmax already, against the given shares.
+  Tensor supervised_recall(const Tensor& weights, size_t earlier) const {
+    const Tensor mask = golden_.input("pos_mask").to(at::kFloat);
+    if (weights.size(1) != static_cast<int64_t>(earlier) || mask.size(1) < weights.size(1)) {
+      throw Error(Kind::input, golden_.folder() + ": pos_mask speaks of " + std::to_string(mask.size(1)) +
+                                   " segments, the last of " + std::to_string(earlier + 1) +
+                                   " recalls from " + std::to_string(weights.size(1)));
+    }
+    Tensor t = mask.narrow(1, 0, weights.size(1));
+    t = (t / t.abs().sum(1, true).clamp_min(1e-12)).to(weights.scalar_type());
+    return -(t * weights.log_softmax(-1)).sum(1).mean();
+  }
+
   const GoldenCase& golden_;
   CaseModel& c_;
   HmtOptions options_;
@@ -140,8 +164,10 @@ class Document {
 Results read_document(const GoldenCase& golden, CaseModel& c) {
   Results results;
   const Document document(golden, c);
-  const auto forward = [&](int64_t step) { return document.forward(step == 0 ? &results : nullptr); };
-  if (golden.expects("grad_norm")) {
+  const auto forward = [&](int64_t step) { return document.forward(step, step == 0 ? &results : nullptr); };
+  const bool trains = golden.expects("grad_norm") || golden.expects_count("grad.*") > 0 ||
+                      golden.expects_count("after_step.*") > 0 || golden.expects_count("loss_step*") > 0;
+  if (trains) {
     run_training(golden, c.trained, c.naming, forward, results);
   } else {
     const at::NoGradGuard no_grad;
@@ -156,31 +182,39 @@ Results generate(const GoldenCase& golden, const CaseModel& c) {
   const HmtOptions& options = c.model.options.hmt;
   const Tensor ids = golden.input("input_ids");
   const Tensor mask = golden.has_input("attention_mask") ? golden.input("attention_mask") : Tensor();
-  const nlohmann::json alignment = golden.section("memory").value("segment_alignment", nlohmann::json());
   const std::vector<int64_t> ends =
-      segment_ends(ids.size(1), options.segment, alignment.is_null() ? "left" : alignment.get<std::string>());
+      segment_ends(ids.size(1), options.segment,
+                   value_or<std::string>(golden.section("memory"), "segment_alignment", "left"));
+  const auto begin_of = [&](size_t i) { return i ? ends[i - 1] : 0; };
   State state = c.model.initial(ids.size(0));
-  const auto skipped = static_cast<size_t>(golden.section("generate").value("mem_seq_segments", int64_t{0}));
+  const auto skipped =
+      static_cast<size_t>(value_or<int64_t>(golden.section("generate"), "mem_seq_segments", 0));
+  if (skipped >= ends.size()) {
+    throw Error(Kind::input, golden.folder() + ": mem_seq_segments leaves nothing of a prompt of " +
+                                 std::to_string(ends.size()) + " segments");
+  }
   if (skipped > 0) {
-    const Tensor memories = golden.input("mem_seq");
-    const int64_t at = ends.at(skipped - 1);
+    const Tensor given = golden.input("mem_seq");
+    const Tensor memories = given.expand({ids.size(0), given.size(1), given.size(2)});
+    const int64_t begin = begin_of(skipped - 1), end = ends[skipped - 1];
     for (int64_t r = 0; r < state.size(); ++r) {
       Row& row = state.rows[static_cast<size_t>(r)];
       row.tensors["memories"] = memories[r];
       row.segment = static_cast<int64_t>(skipped);
-      const Tensor before = ids[r].narrow(0, 0, at).contiguous();
-      row.previous.assign(before.data_ptr<int64_t>(), before.data_ptr<int64_t>() + at);
+      const Tensor before = ids[r].narrow(0, begin, end - begin).contiguous();
+      row.previous.assign(before.data_ptr<int64_t>(), before.data_ptr<int64_t>() + before.numel());
     }
   }
   Tensor logits;
   for (size_t i = skipped; i < ends.size(); ++i) {
     const auto shown = static_cast<int64_t>(i - skipped);
-    const int64_t begin = i ? ends[i - 1] : 0;
+    const int64_t begin = begin_of(i);
     const bool last = i + 1 == ends.size();
     Trace trace;
     ReadOptions read_options;
     read_options.trace = &trace;
-    const Batch batch = segment_batch(ids, mask, begin, ends[i], !last);
+    Batch batch = segment_batch(ids, mask, begin, ends[i], !last);
+    batch.count_seen = last;  // generation's own positions
     const Tensor all = c.model.decoder->logits(read(c.model, batch, state, read_options).hidden);
     if (const Tensor s = traced(trace, "summary"); s.defined())
       results.put(segment_name(shown, "summary"), s.unsqueeze(1));
@@ -189,7 +223,7 @@ Results generate(const GoldenCase& golden, const CaseModel& c) {
     logits = all.select(1, all.size(1) - 1);
     if (last) break;
     results.put(segment_name(shown, "input_ids"), batch.ids);
-    const int64_t sensory = std::min(options.sensory, begin);
+    const int64_t sensory = i ? std::min(options.sensory, begin - begin_of(i - 1)) : 0;
     if (sensory > 0) results.put(segment_name(shown, "sensory_ids"), ids.narrow(1, begin - sensory, sensory));
     if (const Tensor m = traced(trace, "memory"); m.defined()) results.put(segment_name(shown, "memory"), m);
     results.put(segment_name(shown, "logits"), all);
@@ -197,7 +231,9 @@ Results generate(const GoldenCase& golden, const CaseModel& c) {
   generate_greedily(
       golden, logits,
       [&](const Tensor& tokens) {
-        const Tensor hidden = read(c.model, segment_batch(tokens, {}, 0, 1, false), state).hidden;
+        Batch batch = segment_batch(tokens, {}, 0, 1, false);
+        batch.count_seen = true;
+        const Tensor hidden = read(c.model, batch, state).hidden;
         return c.model.decoder->logits(hidden.select(1, 0));
       },
       results);
@@ -248,9 +284,15 @@ Results run_hmt(const GoldenCase& golden) {
   if (golden.kind() == "op") return recall_alone(golden);
   MemoryOptions options = from_original_config(golden.section("memory"));
   const nlohmann::json call = golden.section("call");
-  if (call.value("mode", std::string()) == "test") options.hmt.reading = "dynamic_first_row";
-  options.hmt.extra = call.value("extra_size", int64_t{0});
-  options.hmt.map_from = call.value("switch_at", int64_t{-1});
+  const auto reading = value_or<std::string>(call, "mode", "train");
+  if (reading != "train" && reading != "test" && reading != "browse") {
+    throw Error(Kind::input, golden.folder() + ": call.mode '" + reading + "' is not known",
+                "known are train, test and browse");
+  }
+  if (reading == "test" && options.hmt.mode == "hmt")  // the reduced modes recall nothing
+    options.hmt.reading = "dynamic_first_row";
+  options.hmt.extra = value_or<int64_t>(call, "extra_size", 0);
+  options.hmt.map_from = value_or<int64_t>(call, "switch_at", -1);
   if (golden.kind() ==
       "generate") {  // the original summarises half a segment and never divides by the width here
     options.hmt.summary_tokens = std::max<int64_t>(1, options.hmt.segment / 2);

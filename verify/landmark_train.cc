@@ -122,12 +122,17 @@ Results run_landmark_tuning(const GoldenCase& golden) {
   const Tensor ids = golden.input("input_ids"), labels = golden.input("labels");
   State state = c.model.initial(ids.size(0));
   Batch batch = without_landmarks(ids, options.id, options.block, state);
-  if (golden.has_input("attention_mask")) {  // of slots; landmarks are as visible as what is before them
-    const Tensor seen = golden.input("attention_mask").masked_select(ids != options.id);
-    batch.mask = seen.view(batch.ids.sizes()).to(at::kBool);
+  const bool fused = value_or(golden.section("memory"), "use_flash", false);  // its kernel looks at no mask
+  if (golden.has_input("attention_mask") && !fused) {  // of slots; landmarks are as visible as what precedes
+    const Tensor mask = golden.input("attention_mask").to(at::kBool), text = ids != options.id;
+    batch.mask = at::zeros(batch.ids.sizes(), at::kBool);
+    for (int64_t b = 0; b < ids.size(0); ++b) {
+      const Tensor seen = mask[b].masked_select(text[b]);
+      batch.mask[b].narrow(0, 0, seen.size(0)).copy_(seen);
+    }
   }
   const LandmarkCall call = landmark_call(c.model, batch, state);
-  const bool inside = golden.section("memory").value("auto_insert_landmarks", false);
+  const bool inside = value_or(golden.section("memory"), "auto_insert_landmarks", false);
   const int64_t length = labels.size(1);
   const Tensor logits = inside ? c.model.decoder->logits(call.hidden) : call.logits.narrow(1, 0, length);
   const Tensor loss = label_loss(logits.narrow(1, 0, length - 1), labels.narrow(1, 1, length - 1), -100);

@@ -1,11 +1,54 @@
 #include "verify/recurrent.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 #include "model/lora.h"
 
 namespace mneme {
 
-CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options, const std::string& prefix) {
+namespace {
+
+bool ends_with(const std::string& s, const std::string& tail) {
+  return s.size() >= tail.size() && s.compare(s.size() - tail.size(), tail.size(), tail) == 0;
+}
+
+bool any_name(const TensorSource& weights, const std::string& part) {
+  return std::any_of(weights.names.begin(), weights.names.end(),
+                     [&](const std::string& n) { return n.find(part) != std::string::npos; });
+}
+
+// PEFT's names, in older files without ".base_layer" in wrapped modules.
+Naming adapter_naming(Decoder& decoder, const std::string& prefix, const TensorSource& weights) {
+  const Naming peft = peft_naming(decoder, prefix);
+  if (any_name(weights, ".base_layer.")) return peft;
+  return [peft](const Parameter& p) {
+    constexpr const char* kWrapped = ".base_layer";
+    FileName f = peft(p);
+    if (const size_t at = f.name.find(kWrapped); at != std::string::npos)
+      f.name.erase(at, std::string(kWrapped).size());
+    return f;
+  };
+}
+
+// The type that the config names, in either of the originals' ways.
+at::ScalarType case_type(const nlohmann::json& config) {
+  const std::string name =
+      value_or<std::string>(config, "dtype", value_or<std::string>(config, "torch_dtype", "float32"));
+  if (name == "float32") return at::kFloat;
+  if (name == "float64") return at::kDouble;
+  if (name == "bfloat16") return at::kBFloat16;
+  if (name == "float16") return at::kHalf;
+  throw Error(Kind::input, "config.json: torch_dtype '" + name + "'",
+              "known are float32, float64, bfloat16 and float16");
+}
+
+}  // namespace
+
+CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options,
+                          const std::string& wrapped) {
+  const TensorSource weights = golden.weights();
+  const std::string prefix = any_name(weights, wrapped) ? wrapped : "";
   CaseModel c;
   c.model.decoder = std::make_unique<Decoder>(parse_model_config(golden.config()));
   c.model.decoder->initialise(0);
@@ -19,7 +62,7 @@ CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options
     o.alpha = lora.at("alpha").get<double>();
     o.targets = lora.at("targets").get<std::vector<std::string>>();
     attach_lora(*c.model.decoder, o, 0);
-    c.naming = peft_naming(*c.model.decoder, prefix);
+    c.naming = adapter_naming(*c.model.decoder, prefix, weights);
   }
   c.all = c.model.parameters();
   const std::vector<Parameter> adapters = lora_parameters(*c.model.decoder);
@@ -30,11 +73,12 @@ CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options
   LoadRules rules;
   const bool tied = c.model.decoder->config().tied_head;
   rules.ignorable = [&](const std::string& n) {
-    return names.ignorable(n) || (tied && n == prefix + "lm_head.weight");
+    return names.ignorable(n) || (tied && ends_with(n, "lm_head.weight"));
   };
-  load_parameters(c.all, c.naming, golden.weights(), rules);
+  rules.dtype = case_type(golden.config());
+  load_parameters(c.all, c.naming, weights, rules);
   for (const Parameter& p : c.all) p.set(p.value().clone());  // files are mapped read-only
-  c.model.decoder->refresh();
+  c.model.decoder->to(at::kCPU, rules.dtype, rules.dtype);
   return c;
 }
 

@@ -21,9 +21,8 @@ struct Inputs {
 Inputs read_inputs(const GoldenCase& golden, const MemoryOptions& options) {
   Inputs in{golden.input("input_ids"), {}, {}};
   if (golden.has_input("attention_mask")) in.mask = golden.input("attention_mask");
-  const nlohmann::json alignment = golden.section("memory").value("segment_alignment", nlohmann::json());
   in.ends = segment_ends(in.ids.size(1), options.rmt.segment,
-                         alignment.is_null() ? "left" : alignment.get<std::string>());
+                         value_or<std::string>(golden.section("memory"), "segment_alignment", "left"));
   return in;
 }
 
@@ -45,6 +44,7 @@ Tensor read_segment(const Model& model, const Inputs& in, size_t i, State& state
 }
 
 Tensor loss_of(const GoldenCase& golden, const Tensor& logits) {
+  if (!golden.has_input("labels")) return logits.sum() * 0;  // the original's loss without labels
   const int64_t length = logits.size(1);
   Tensor scores = logits.narrow(1, 0, length - 1).reshape({-1, logits.size(2)});
   Tensor labels = golden.input("labels").narrow(1, 1, length - 1).reshape(-1);
@@ -61,15 +61,14 @@ Results train(const GoldenCase& golden, CaseModel& c) {
   Results results;
   const Inputs in = read_inputs(golden, c.model.options);
   const nlohmann::json memory = golden.section("memory");
-  const Truncation kind = parse_truncation(memory.value("bptt_semantics", "none"));
-  const auto number = [&](const char* key) {
-    return memory.contains(key) && !memory.at(key).is_null() ? memory.at(key).get<int64_t>() : -1;
-  };
+  const Truncation kind = parse_truncation(value_or<std::string>(memory, "bptt_semantics", "none"));
+  const int64_t depth = value_or<int64_t>(memory, "k2", -1),
+                segments = value_or<int64_t>(memory, "max_n_segments", 1);
   const auto forward = [&](int64_t step) {
     State state = c.model.initial(in.ids.size(0));
     std::vector<Tensor> logits;
     for (size_t i = 0; i < in.ends.size(); ++i) {
-      const Cuts cuts = cuts_at(kind, static_cast<int64_t>(i), number("max_n_segments"), number("k2"));
+      const Cuts cuts = cuts_at(kind, static_cast<int64_t>(i), segments, depth);
       if (cuts.before) state = state.detached();
       logits.push_back(read_segment(c.model, in, i, state, step == 0 ? &results : nullptr));
       if (cuts.after) state = state.detached();
@@ -108,6 +107,7 @@ void generate_behind_memory(const GoldenCase& golden, const Model& model, const 
     const int64_t* line = prompt.data_ptr<int64_t>() + r * prompt.size(1);
     RowSlots slots;
     slots.pieces = {{memory, {}}, {{}, {line, line + prompt.size(1)}}, {memory, {}}};
+    slots.count_seen = true;
     if (in.mask.defined()) {
       slots.seen.assign(static_cast<size_t>(2 * memory_tokens + prompt.size(1)), 1);
       for (int64_t t = 0; t < prompt.size(1); ++t) {
@@ -122,6 +122,7 @@ void generate_behind_memory(const GoldenCase& golden, const Model& model, const 
         return run([&](int64_t r) {
           RowSlots slots;
           slots.pieces = {{{}, {tokens[r][0].item<int64_t>()}}};
+          slots.count_seen = true;
           return slots;
         });
       },
@@ -134,11 +135,12 @@ Results generate(const GoldenCase& golden, const CaseModel& c) {
   const Inputs in = read_inputs(golden, c.model.options);
   State state = c.model.initial(in.ids.size(0));
   for (size_t i = 0; i + 1 < in.ends.size(); ++i) read_segment(c.model, in, i, state, &results);
-  if (golden.section("memory").value("generate_write_memory", false)) {
+  if (value_or(golden.section("memory"), "generate_write_memory", false)) {
     generate_behind_memory(golden, c.model, in, state, results);
     return results;
   }
-  const auto last_logits = [&](const Batch& batch) {
+  const auto last_logits = [&](Batch batch) {
+    batch.count_seen = true;
     const Tensor hidden = read(c.model, batch, state).hidden;
     return c.model.decoder->logits(hidden.select(1, hidden.size(1) - 1));
   };

@@ -13,7 +13,7 @@ constexpr Part kParts[] = {{"rmt", run_rmt}, {"hmt", run_hmt}, {"landmark", run_
 
 }  // namespace
 
-Results run_case(const GoldenCase& golden) {
+Results run_case(const GoldenCase& golden) try {
   if (golden.kind() == "data") return run_data(golden);
   std::string known;
   for (const Part& p : kParts) {
@@ -22,6 +22,8 @@ Results run_case(const GoldenCase& golden) {
   }
   throw Error(Kind::input, golden.folder() + ": no cases of the method '" + golden.method() + "' can be run",
               "known methods are " + known);
+} catch (const nlohmann::json::exception& e) {
+  throw Error(Kind::input, golden.folder() + ": " + e.what());
 }
 
 }  // namespace mneme
