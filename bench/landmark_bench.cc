@@ -108,9 +108,9 @@ void retrieve(const Settings& s, int64_t T, int64_t N) {
   }
   LandmarkSearch search;
   search.k = k;
-  const Tensor selected = landmark_search(queries, marks, search);
+  const Tensor selected = landmark_search(queries, {marks}, search);
   const std::vector<double> best =
-      best_of({[&] { return timed([&] { landmark_search(queries, marks, search); }); },
+      best_of({[&] { return timed([&] { landmark_search(queries, {marks}, search); }); },
                [&] { return timed([&] { landmark_recall(queries, pages, selected, local, lse, search); }); }},
               s.seconds);
   std::printf("  %4ld queries, %5ld blocks of %ld, %ld read   search %8.3f ms   recall %8.3f ms\n", T, N, f,

@@ -26,6 +26,9 @@ MemoryOptions with(const std::string& method) {
   o.hmt.segment = 6;
   o.hmt.sensory = 2;
   o.hmt.recall_width = 8;
+  o.landmark.block = 3;
+  o.landmark.segment = 6;
+  o.landmark.retrieve = 2;
   return o;
 }
 
@@ -163,7 +166,7 @@ TEST_P(Sessions, SixtyFourOfDifferentPhaseDecodeInOneBatch) {
 
 INSTANTIATE_TEST_SUITE_P(Methods, Sessions,
                          ::testing::Values("none", "segments", "window", "sink", "xl", "memorizing", "rmt",
-                                           "hmt"),
+                                           "hmt", "landmark"),
                          [](const auto& info) { return std::string(info.param); });
 
 class SessionFiles : public ::testing::Test {

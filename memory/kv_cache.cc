@@ -47,13 +47,12 @@ KvCache::KvCache(const KvCache& other)
       id_(next_id()) {}
 
 KvCache::KvCache(KvCache&& other) noexcept
-    : pages_(std::move(other.pages_)),
+    : pages_(std::exchange(other.pages_, nullptr)),
       reserved_(std::move(other.reserved_)),
       page_slots_(other.page_slots_),
       size_(std::exchange(other.size_, 0)),
       begin_(std::exchange(other.begin_, 0)),
       id_(std::exchange(other.id_, next_id())) {
-  other.pages_.clear();
   other.reserved_.clear();
 }
 
@@ -70,6 +69,20 @@ KvCache& KvCache::operator=(KvCache&& other) noexcept {
   std::swap(begin_, other.begin_);
   std::swap(id_, other.id_);
   return *this;
+}
+
+const std::vector<KvCache::Held>& KvCache::held() const {
+  static const std::vector<Held> none;
+  return pages_ ? *pages_ : none;
+}
+
+std::vector<KvCache::Held>& KvCache::edit() {
+  if (!pages_) {
+    pages_ = std::make_shared<std::vector<Held>>();
+  } else if (pages_.use_count() > 1) {
+    pages_ = std::make_shared<std::vector<Held>>(*pages_);
+  }
+  return *pages_;
 }
 
 std::shared_ptr<KvCache::Page> KvCache::fresh_page(int64_t slots, const Shape& shape) const {
@@ -95,8 +108,8 @@ void KvCache::reserve(int64_t count, const Shape& shape) {
     return;
   }
   int64_t left = count;
-  if (!pages_.empty() && pages_.back().page->owner == id_) {
-    const Held& last = pages_.back();
+  if (!held().empty() && held().back().page->owner == id_) {
+    const Held& last = held().back();
     const int64_t room = last.page->k[0].size(1) - last.count;
     if (room > 0) {
       reserved_.push_back({last.page, last.count, std::min(room, left)});
@@ -127,8 +140,9 @@ void KvCache::write(int64_t layer, const Tensor& k, const Tensor& v) {
 
 void KvCache::commit() {
   for (Piece& piece : reserved_) {
-    if (pages_.empty() || pages_.back().page != piece.page) pages_.push_back({piece.page, 0});
-    pages_.back().count = piece.at + piece.count;
+    std::vector<Held>& pages = edit();
+    if (pages.empty() || pages.back().page != piece.page) pages.push_back({piece.page, 0});
+    pages.back().count = piece.at + piece.count;
     size_ += piece.count;
   }
   reserved_.clear();
@@ -140,28 +154,30 @@ void KvCache::push_page(std::vector<Tensor> k, std::vector<Tensor> v) {
   page->k = std::move(k);
   page->v = std::move(v);
   size_ += count;
-  pages_.push_back({std::move(page), count});
+  edit().push_back({std::move(page), count});
 }
 
 KeyPage KvCache::page(int64_t index, int64_t layer) const {
-  const Held& held = pages_.at(static_cast<size_t>(index));
+  const Held& at = held().at(static_cast<size_t>(index));
   const auto l = static_cast<size_t>(layer);
   const int64_t begin = index == 0 ? begin_ : 0;
-  return {held.page->k.at(l), held.page->v.at(l), begin, held.count - begin};
+  return {at.page->k.at(l), at.page->v.at(l), begin, at.count - begin};
 }
 
 void KvCache::replace_page(int64_t index, std::vector<Tensor> k, std::vector<Tensor> v) {
-  Held& held = pages_.at(static_cast<size_t>(index));
-  MNEME_CHECK(k.size() == held.page->k.size() && k.at(0).sizes() == held.page->k[0].sizes());
+  Held& at = edit().at(static_cast<size_t>(index));
+  MNEME_CHECK(k.size() == at.page->k.size() && k.at(0).sizes() == at.page->k[0].sizes());
   auto page = std::make_shared<Page>();
   page->k = std::move(k);
   page->v = std::move(v);
-  held.page = std::move(page);
+  at.page = std::move(page);
 }
 
 void KvCache::join(const KvCache& other) {
   MNEME_CHECK(other.begin_ == 0);
-  pages_.insert(pages_.end(), other.pages_.begin(), other.pages_.end());
+  const std::vector<Held> more = other.held();
+  std::vector<Held>& pages = edit();
+  pages.insert(pages.end(), more.begin(), more.end());
   size_ += other.size_;
 }
 
@@ -170,17 +186,17 @@ void KvCache::drop_front(int64_t count) {
   begin_ += count;
   size_ -= count;
   size_t whole = 0;
-  while (whole < pages_.size() && begin_ >= pages_[whole].count &&
-         (whole + 1 < pages_.size() || size_ == 0)) {
-    begin_ -= pages_[whole].count;
+  const std::vector<Held>& pages = held();
+  while (whole < pages.size() && begin_ >= pages[whole].count && (whole + 1 < pages.size() || size_ == 0)) {
+    begin_ -= pages[whole].count;
     ++whole;
   }
-  pages_.erase(pages_.begin(), pages_.begin() + static_cast<std::ptrdiff_t>(whole));
-  if (pages_.empty()) begin_ = 0;
+  if (whole > 0) edit().erase(edit().begin(), edit().begin() + static_cast<std::ptrdiff_t>(whole));
+  if (held().empty()) begin_ = 0;
 }
 
 void KvCache::clear() {
-  pages_.clear();
+  pages_ = nullptr;
   reserved_.clear();
   size_ = begin_ = 0;
 }
@@ -188,10 +204,10 @@ void KvCache::clear() {
 std::vector<KeyPage> KvCache::pages(int64_t layer) const {
   const auto l = static_cast<size_t>(layer);
   std::vector<KeyPage> out;
-  out.reserve(pages_.size());
+  out.reserve(held().size());
   int64_t begin = begin_;
-  for (const Held& held : pages_) {
-    out.push_back({held.page->k[l], held.page->v[l], begin, held.count - begin});
+  for (const Held& at : held()) {
+    out.push_back({at.page->k[l], at.page->v[l], begin, at.count - begin});
     begin = 0;
   }
   return out;
@@ -208,17 +224,17 @@ std::pair<Tensor, Tensor> KvCache::dense(int64_t layer) const {
 }
 
 bool KvCache::requires_grad() const {
-  for (const Held& held : pages_) {
-    if (held.page->k[0].requires_grad() || held.page->v[0].requires_grad()) return true;
+  for (const Held& at : held()) {
+    if (at.page->k[0].requires_grad() || at.page->v[0].requires_grad()) return true;
   }
   return false;
 }
 
 int64_t KvCache::bytes() const {
   int64_t total = 0;
-  for (const Held& held : pages_) {
-    for (size_t l = 0; l < held.page->k.size(); ++l) {
-      total += static_cast<int64_t>(held.page->k[l].nbytes() + held.page->v[l].nbytes());
+  for (const Held& at : held()) {
+    for (size_t l = 0; l < at.page->k.size(); ++l) {
+      total += static_cast<int64_t>(at.page->k[l].nbytes() + at.page->v[l].nbytes());
     }
   }
   return total;
@@ -226,12 +242,12 @@ int64_t KvCache::bytes() const {
 
 KvCache KvCache::detached() const {
   KvCache out(*this);
-  for (Held& held : out.pages_) {
-    if (held.page->owner != 0) continue;
-    auto copy = std::make_shared<Page>(*held.page);
+  for (Held& at : out.edit()) {
+    if (at.page->owner != 0) continue;
+    auto copy = std::make_shared<Page>(*at.page);
     for (Tensor& t : copy->k) t = t.detach();
     for (Tensor& t : copy->v) t = t.detach();
-    held.page = copy;
+    at.page = copy;
   }
   return out;
 }
@@ -250,7 +266,7 @@ KvCache KvCache::compact() const {
 
 KvCache::Layout KvCache::layout() const {
   Layout out{page_slots_, begin_, {}};
-  for (const Held& held : pages_) out.counts.push_back(held.count);
+  for (const Held& at : held()) out.counts.push_back(at.count);
   return out;
 }
 
@@ -260,14 +276,14 @@ KvCache KvCache::restore(const Layout& layout, const std::vector<Tensor>& k, con
   const Shape shape{static_cast<int64_t>(k.size()), k[0].size(1), k[0].size(2), k[0].options()};
   int64_t at = 0, skip = layout.begin;
   for (int64_t count : layout.counts) {
-    Held held{out.fresh_page(std::max(count, layout.page_slots), shape), count};
+    Held page{out.fresh_page(std::max(count, layout.page_slots), shape), count};
     for (size_t l = 0; l < k.size(); ++l) {
-      copy_slots(k[l], at, count - skip, held.page->k[l], skip);
-      copy_slots(v[l], at, count - skip, held.page->v[l], skip);
+      copy_slots(k[l], at, count - skip, page.page->k[l], skip);
+      copy_slots(v[l], at, count - skip, page.page->v[l], skip);
     }
     at += count - skip;
     skip = 0;
-    out.pages_.push_back(std::move(held));
+    out.edit().push_back(std::move(page));
   }
   out.begin_ = layout.begin;
   out.size_ = at;

@@ -25,6 +25,10 @@ void check_options(const LandmarkMemoryOptions& o, const ModelConfig& c) {
   if (!share(o.miss_controlled) || !share(o.miss_cutoff) || !(o.group_dropout >= 0 && o.group_dropout < 1)) {
     throw Error(Kind::usage, "landmark: miss_controlled, miss_cutoff and group_dropout lie between 0 and 1");
   }
+  if (o.landmark_loss && o.landmark_predicts && o.id < 0) {
+    throw Error(Kind::usage, "landmark.landmark_loss: nothing can predict a landmark outside the vocabulary",
+                "give landmark.id, or set landmark.landmark_predicts to false");
+  }
   if (!o.miss && (o.miss_controlled > 0 || o.miss_cutoff > 0)) {
     throw Error(Kind::usage, "landmark.miss_controlled and miss_cutoff need landmark.miss");
   }
@@ -144,8 +148,14 @@ int64_t Landmark::gap(const Draws& draws, int64_t row, int64_t slot) const {
   return static_cast<int64_t>(Random(site).below(static_cast<uint64_t>(options_.jump)));
 }
 
-// `text` receives the new slot that predicts what follows each token of the span.
-RowSlots Landmark::slots_of(const Step& step, const Span& span, Row& row, std::vector<int64_t>& text) const {
+// Which new slots of a row predict something.
+struct Landmark::Predicting {
+  std::vector<int64_t> text;         // what follows each token of the span
+  std::vector<int64_t> slot, token;  // beside them, at landmarks: a slot, and the token of the span before it
+};
+
+RowSlots Landmark::slots_of(const Step& step, const Span& span, Row& row, Predicting& from) const {
+  std::vector<int64_t>& text = from.text;
   RowSlots out;
   out.text = span.row;
   out.segment = row.segment;
@@ -190,7 +200,12 @@ RowSlots Landmark::slots_of(const Step& step, const Span& span, Row& row, std::v
     text.push_back(build.count() - 1);
     if (slots.place(build.at()) != last) continue;
     put(true, 0, visible);
-    if (options_.landmark_predicts) text.back() = build.count() - 1;
+    const int64_t mark = build.count() - 1;
+    if (options_.landmark_loss) {
+      from.slot.push_back(options_.landmark_predicts ? mark - 1 : mark);
+      from.token.push_back(static_cast<int64_t>(t));
+    }
+    if (options_.landmark_predicts) text.back() = mark;
   }
   return out;
 }
@@ -198,11 +213,11 @@ RowSlots Landmark::slots_of(const Step& step, const Span& span, Row& row, std::v
 Tensor Landmark::extend(const Step& step, State& state) const {
   std::vector<RowSlots> slots;
   std::vector<const Row*> rows;
-  std::vector<std::vector<int64_t>> text;
+  std::vector<Predicting> from;
   int64_t most = 0;
   for (const Span& s : step.spans) {
     Row& row = state.rows[static_cast<size_t>(s.row)];
-    slots.push_back(slots_of(step, s, row, text.emplace_back()));
+    slots.push_back(slots_of(step, s, row, from.emplace_back()));
     if (row.numbers.count("trained")) slots.back().keep = false;
     rows.push_back(&row);
     most = std::max(most, s.count);
@@ -211,7 +226,12 @@ Tensor Landmark::extend(const Step& step, State& state) const {
   const auto n = static_cast<int64_t>(rows.size());
   if (pass.slots() == 0) return at::empty({n, 0, decoder_.config().embed_width});
   if (options_.block == 0) return pass.run().narrow(1, 0, most);
-  LandmarkAttend attend(pass, rows, options_, step);
+  std::shared_ptr<PageFile> file;
+  if (options_.resident > 0) {
+    const std::lock_guard<std::mutex> lock(file_lock_);
+    file = file_;
+  }
+  LandmarkAttend attend(pass, rows, options_, step, file.get());
   const Tensor hidden = pass.run(
       [&](int64_t l, const Tensor& q, const Tensor& k, const Tensor& v) { return attend(l, q, k, v); });
   if (step.trace && step.trace->slots) {
@@ -221,9 +241,10 @@ Tensor Landmark::extend(const Step& step, State& state) const {
     step.trace->put("slot_ids", which, rows[0]->segment, ids_of(pass));
     step.trace->put("positions", which, rows[0]->segment, pass.positions());
   }
+  if (step.extra) put_extra(step, from, hidden);
   std::vector<int64_t> index;
   for (int64_t r = 0; r < n; ++r) {
-    std::vector<int64_t>& line = text[static_cast<size_t>(r)];
+    std::vector<int64_t>& line = from[static_cast<size_t>(r)].text;
     line.resize(static_cast<size_t>(most), 0);
     for (int64_t slot : line) index.push_back(r * pass.slots() + slot);
   }
@@ -231,6 +252,48 @@ Tensor Landmark::extend(const Step& step, State& state) const {
   return hidden.reshape({n * pass.slots(), hidden.size(2)})
       .index_select(0, which)
       .view({n, most, hidden.size(2)});
+}
+
+// hidden [n, slots, E]
+void Landmark::put_extra(const Step& step, const std::vector<Predicting>& from, const Tensor& hidden) const {
+  Prediction out;
+  std::vector<int64_t> index;
+  for (size_t i = 0; i < from.size(); ++i) {
+    const Span& span = step.spans[i];
+    for (size_t n = 0; n < from[i].slot.size(); ++n) {
+      index.push_back(static_cast<int64_t>(i) * hidden.size(1) + from[i].slot[n]);
+      out.row.push_back(span.row);
+      out.at.push_back(span.offset + from[i].token[n]);
+    }
+  }
+  if (index.empty()) return;
+  if (options_.landmark_predicts) out.token = options_.id;
+  out.hidden =
+      hidden.reshape({-1, hidden.size(2)}).index_select(0, at::tensor(index, at::kLong).to(hidden.device()));
+  step.extra->push_back(std::move(out));
+}
+
+int64_t Landmark::missing(const Draws& draws, int64_t row) const {
+  if (!options_.random_phase) return 0;
+  Site site = draws.site;
+  site.row += static_cast<uint64_t>(row);
+  site.draw = Draw::landmark;
+  return static_cast<int64_t>(Random(site).below(static_cast<uint64_t>(options_.block)));
+}
+
+int64_t Landmark::extra_labels(const Tensor& labels, const std::vector<int64_t>& count,
+                               const Draws* draws) const {
+  if (!draws || !options_.landmark_loss || options_.block == 0) return 0;
+  int64_t out = 0;
+  for (int64_t r = 0; r < labels.size(0); ++r) {
+    const int64_t length = count.empty() ? labels.size(1) : count[static_cast<size_t>(r)];
+    const Tensor line = labels[r].narrow(0, 0, length);
+    const int64_t first =
+        options_.block - 1 - missing(*draws, r);  // the first token with a landmark behind it
+    if (first >= length) continue;
+    out += (line.slice(0, first, length, options_.block) >= 0).sum().item<int64_t>();
+  }
+  return out;
 }
 
 void Landmark::close(const Step& step, State& state) const {
@@ -242,7 +305,9 @@ void Landmark::close(const Step& step, State& state) const {
 
 std::optional<Reading> Landmark::extend_segments(const Batch& batch, State& state, const Draws* draws) const {
   if (!draws || options_.block == 0 || batch.ends || batch.ids.size(1) == 0) return std::nullopt;
+  std::vector<Prediction> extra;
   Step step{batch, {}, draws};
+  step.extra = &extra;
   for (int64_t r = 0; r < state.size(); ++r) {
     Row& row = state.rows[static_cast<size_t>(r)];
     const int64_t count = batch.count.empty() ? batch.ids.size(1) : batch.count[static_cast<size_t>(r)];
@@ -252,13 +317,7 @@ std::optional<Reading> Landmark::extend_segments(const Batch& batch, State& stat
                   "give the whole text at once");
     }
     row.numbers["trained"] = 1;
-    if (options_.random_phase) {
-      Site site = draws->site;
-      site.row += static_cast<uint64_t>(r);
-      site.draw = Draw::landmark;
-      row.numbers["missing"] =
-          static_cast<int64_t>(Random(site).below(static_cast<uint64_t>(options_.block)));
-    }
+    if (options_.random_phase) row.numbers["missing"] = missing(*draws, r);
     step.spans.push_back({r, 0, count, true, true});
   }
   Tensor hidden = extend(step, state);
@@ -272,7 +331,7 @@ std::optional<Reading> Landmark::extend_segments(const Batch& batch, State& stat
     hidden = at::where(at::arange(state.size()).to(hidden.device()).view({-1, 1, 1}) == s.row, hidden * used,
                        hidden);
   }
-  return Reading{hidden, {}};
+  return Reading{hidden, {}, std::move(extra)};
 }
 
 std::vector<Breach> Landmark::breaches() const {
@@ -288,7 +347,8 @@ int64_t Landmark::bound() const {
   constexpr int64_t kPage = 128;
   if (options_.block == 0) return (options_.segment + kPage) * slot + 1024;
   if (options_.blocks == 0) return -1;
-  return (options_.blocks * (options_.block + 2) + 2 * window_slots()) * slot + 1024;
+  const int64_t landmarks = (options_.blocks + kLandmarkPart) * slot / 2;  // the oldest part may be half used
+  return (options_.blocks * (options_.block + 1) + 2 * window_slots()) * slot + landmarks + 1024;
 }
 
 std::vector<Parameter> Landmark::parameters() {

@@ -38,6 +38,8 @@ class Landmark : public Memory {
   // In training: the whole call as one window.
   std::optional<Reading> extend_segments(const Batch& batch, State& state, const Draws* draws) const override;
 
+  int64_t extra_labels(const Tensor& labels, const std::vector<int64_t>& count,
+                       const Draws* draws) const override;
   std::vector<int64_t> unspoken() const override;
   std::vector<Breach> breaches() const override;
   int64_t bound() const override;
@@ -50,8 +52,10 @@ class Landmark : public Memory {
   virtual int64_t gap(const Draws& draws, int64_t row, int64_t slot) const;
 
  private:
-  bool trains_whole(const Batch& batch, const Draws* draws) const;
-  RowSlots slots_of(const Step& step, const Span& span, Row& row, std::vector<int64_t>& text) const;
+  struct Predicting;
+  RowSlots slots_of(const Step& step, const Span& span, Row& row, Predicting& from) const;
+  void put_extra(const Step& step, const std::vector<Predicting>& from, const Tensor& hidden) const;
+  int64_t missing(const Draws& draws, int64_t row) const;  // text tokens that the row's first block lacks
   void spill(Row& row) const;
   int64_t window_slots() const;  // of a window of the method's own grid, at most
 

@@ -22,10 +22,11 @@ LandmarkSoftmax softmax_of(const std::string& name) {
 }  // namespace
 
 LandmarkAttend::LandmarkAttend(Pass& pass, std::vector<const Row*> rows, const LandmarkMemoryOptions& options,
-                               const Step& step)
-    : pass_(pass), rows_(std::move(rows)), options_(options), step_(step) {
+                               const Step& step, const PageFile* file)
+    : pass_(pass), rows_(std::move(rows)), options_(options), step_(step), file_(file) {
   for (const Row* row : rows_) {
     slots_.emplace_back(options, *row);
+    landmarks_.emplace_back(*row, slots_.back().kept());
     cached_ = std::max(cached_, row->working.size());
   }
   search_.k = options.retrieve;
@@ -158,26 +159,37 @@ Tensor LandmarkAttend::won_by_miss(const Tensor& q, const Tensor& miss, const Te
 Tensor LandmarkAttend::recalled(int64_t layer, int64_t r, const Tensor& q, const Tensor& local,
                                 const Tensor& lse, const Tensor& won) {
   const auto i = static_cast<size_t>(r);
-  const Row& row = *rows_[i];
   LandmarkSearch search = search_;
   search.latest_shifted = slots_[i].latest_shifted();
-  const Tensor queries = turned_queries(r, q), landmarks = row.tensors.at("landmarks")[layer];
+  const Tensor queries = turned_queries(r, q);
+  const std::vector<Tensor> landmarks = landmarks_[i].of(layer);
   const Tensor selected = landmark_search(queries, landmarks, search);
-  if (step_.trace) put_trace(layer, r, queries, landmarks, selected);
-  std::vector<LandmarkPage> pages(static_cast<size_t>(slots_[i].kept()));  // of the selected blocks alone
-  const KvCache& blocks = row.caches.at("blocks");
-  const Tensor chosen = selected.to(at::kCPU).contiguous();
-  for (int64_t n = 0; n < chosen.numel(); ++n) {
-    LandmarkPage& page = pages[static_cast<size_t>(chosen.data_ptr<int>()[n])];
-    if (page.k.defined()) continue;
-    const KeyPage held = blocks.page(chosen.data_ptr<int>()[n], layer);
-    page = {held.k, held.v};
-  }
+  if (step_.trace) put_trace(layer, r, queries, at::cat(landmarks, 1), selected);
+  const LandmarkPages pages = pages_of(layer, r, selected);
   if (!won.defined()) return landmark_recall(queries, pages, selected, local, lse, search);
   // All kept landmarks are controlled: they share what the context-miss token wins.
   const Tensor nothing = at::full_like(lse, -std::numeric_limits<double>::infinity());
   const Tensor far = landmark_recall(queries, pages, selected, at::zeros_like(local), nothing, search);
   return local + (won * far).to(local.scalar_type());
+}
+
+LandmarkPages LandmarkAttend::pages_of(int64_t layer, int64_t r, const Tensor& selected) const {
+  const Tensor chosen = selected.to(at::kCPU).contiguous();
+  std::vector<int32_t> ranks(chosen.data_ptr<int>(), chosen.data_ptr<int>() + chosen.numel());
+  std::sort(ranks.begin(), ranks.end());
+  ranks.erase(std::unique(ranks.begin(), ranks.end()), ranks.end());
+  const KvCache& blocks = rows_[static_cast<size_t>(r)]->caches.at("blocks");
+  LandmarkPages out;
+  out.blocks = slots_[static_cast<size_t>(r)].kept();
+  for (const int32_t rank : ranks) {
+    const KeyPage held = blocks.page(rank, layer);
+    out.add(rank, {held.k, held.v});
+  }
+  if (file_) {
+    out.release = [this] { file_->forget(); };
+    out.together = options_.resident;
+  }
+  return out;
 }
 
 void LandmarkAttend::put_trace(int64_t layer, int64_t r, const Tensor& queries, const Tensor& landmarks,

@@ -11,9 +11,10 @@ namespace mneme {
 
 class LandmarkAttend {
  public:
-  // `rows`: the state's rows in the pass's order. With draws: training.
+  // `rows`: the state's rows in the pass's order. With draws: training. `file`: where old blocks lie, or
+  // null; not more of it than options.resident stays in memory.
   LandmarkAttend(Pass& pass, std::vector<const Row*> rows, const LandmarkMemoryOptions& options,
-                 const Step& step);
+                 const Step& step, const PageFile* file);
   Tensor operator()(int64_t layer, const Tensor& q, const Tensor& k, const Tensor& v);
 
  private:
@@ -28,14 +29,17 @@ class LandmarkAttend {
                   const Tensor& won);
   Tensor won_by_miss(const Tensor& q, const Tensor& miss, const Tensor& lse) const;
   Tensor turned_queries(int64_t r, const Tensor& q);
+  LandmarkPages pages_of(int64_t layer, int64_t r, const Tensor& selected) const;
   void put_trace(int64_t layer, int64_t r, const Tensor& queries, const Tensor& landmarks,
                  const Tensor& selected) const;
 
   Pass& pass_;
   std::vector<const Row*> rows_;
   std::vector<LandmarkSlots> slots_;
+  std::vector<KeptLandmarks> landmarks_;
   const LandmarkMemoryOptions& options_;
   const Step& step_;
+  const PageFile* file_;
   LandmarkSearch search_;
   int64_t cached_ = 0;              // slots of the longest window so far
   Tensor is_landmark_, mask_;       // bool [n, cached + T]; no mask: all may be seen

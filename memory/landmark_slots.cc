@@ -31,7 +31,69 @@ void check_continues(const Row& row) {
   }
 }
 
+constexpr const char* kParts = "landmarks.";
+
+// The parts of the landmarks, in order.
+std::vector<std::pair<std::string, Tensor>> parts_of(const Row& row) {
+  std::vector<std::pair<std::string, Tensor>> out;
+  for (auto at = row.tensors.lower_bound(kParts); at != row.tensors.end() && at->first.rfind(kParts, 0) == 0;
+       ++at) {
+    out.emplace_back(*at);
+  }
+  return out;
+}
+
+std::string part_name(int64_t number) {
+  const std::string digits = std::to_string(number);
+  return kParts + std::string(12 - digits.size(), '0') + digits;  // so that names sort as numbers do
+}
+
+// Appends landmarks [L, G, n, K] and forgets whole parts in front of the last `kept`.
+void keep_landmarks(Row& row, const Tensor& fresh, int64_t kept) {
+  auto parts = parts_of(row);
+  int64_t next = parts.empty() ? 0 : std::stoll(parts.back().first.substr(std::string(kParts).size()));
+  const int64_t count = fresh.size(2);
+  for (int64_t done = 0; done < count;) {
+    const bool grows = !parts.empty() && parts.back().second.size(2) < kLandmarkPart;
+    const int64_t size = grows ? parts.back().second.size(2) : 0;
+    const int64_t take = std::min(kLandmarkPart - size, count - done);
+    Tensor part = fresh.narrow(2, done, take).contiguous();
+    if (grows) {
+      part = at::cat({parts.back().second, part}, 2);
+      parts.back().second = part;
+    } else {
+      if (!parts.empty()) ++next;
+      parts.emplace_back(part_name(next), part);
+    }
+    row.tensors[parts.back().first] = part;
+    done += take;
+  }
+  int64_t total = 0;
+  for (size_t i = parts.size(); i-- > 0;) {
+    if (total >= kept) row.tensors.erase(parts[i].first);
+    total += parts[i].second.size(2);
+  }
+}
+
 }  // namespace
+
+KeptLandmarks::KeptLandmarks(const Row& row, int64_t kept) {
+  const auto parts = parts_of(row);
+  int64_t total = 0;
+  for (const auto& [name, part] : parts) total += part.size(2);
+  MNEME_CHECK(total >= kept, "fewer landmarks than blocks");
+  for (const auto& [name, part] : parts) {
+    const int64_t drop = std::min(total - kept, part.size(2));  // of blocks that are no longer kept
+    total -= drop;
+    if (drop < part.size(2)) parts_.push_back(part.narrow(2, drop, part.size(2) - drop));
+  }
+}
+
+std::vector<Tensor> KeptLandmarks::of(int64_t layer) const {
+  std::vector<Tensor> out;
+  for (const Tensor& part : parts_) out.push_back(part[layer]);
+  return out;
+}
 
 LandmarkSlots::LandmarkSlots(const LandmarkMemoryOptions& o, const Row& row)
     : width_(o.block + 1),
@@ -81,14 +143,9 @@ bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& opt
   }
   KvCache& blocks = row.caches.try_emplace("blocks", width).first->second;
   for (const Tensor& page : pages) blocks.push_page(page[0].unbind(), page[1].unbind());
-  Tensor landmarks = at::stack(marks);  // [L, G, n, K]
-  if (row.tensors.count("landmarks")) landmarks = at::cat({row.tensors["landmarks"], landmarks}, 2);
-  const int64_t surplus = options.blocks > 0 ? landmarks.size(2) - options.blocks : 0;
-  if (surplus > 0) {
-    blocks.drop_front(surplus * width);
-    landmarks = landmarks.narrow(2, surplus, options.blocks).contiguous();
-  }
-  row.tensors["landmarks"] = landmarks;
+  const int64_t surplus = options.blocks > 0 ? blocks.size() / width - options.blocks : 0;
+  if (surplus > 0) blocks.drop_front(surplus * width);
+  keep_landmarks(row, at::stack(marks), blocks.size() / width);
   row.numbers["closed"] = before.closed() + count;
 
   const int64_t by = LandmarkSlots(options, row).base() - (before.base() + count * width);

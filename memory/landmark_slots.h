@@ -5,7 +5,10 @@
 //   landmarks;
 //                       keys rotated by the window's positions
 //   caches["blocks"]    kept blocks, a page each: block + 1 slots, keys rotated by their place in the block
-//   tensors["landmarks"]  the kept landmarks' keys once more, [L, G, N, K]: what is searched
+//   tensors["landmarks.n"]  the kept landmarks' keys once more, what is searched: parts [L, G, N, K], in
+//   order;
+//                       only the last one grows, so that closing a window costs the same however many are
+//                       kept
 //   numbers["closed"]   blocks ever closed
 //   numbers["missing"]  text tokens that the text's first block lacks (training)
 #pragma once
@@ -42,6 +45,17 @@ class LandmarkSlots {
 // At the opening of a window: blocks that the former one completed are kept, and the open block's slots move
 // to their new positions. Says whether there were any. Throws Error{usage} where the row cannot go on.
 bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row);
+
+constexpr int64_t kLandmarkPart = 512;  // landmarks of a part, at most
+// The kept landmarks of a layer, [G, n, K] each.
+class KeptLandmarks {
+ public:
+  KeptLandmarks(const Row& row, int64_t kept);
+  std::vector<Tensor> of(int64_t layer) const;
+
+ private:
+  std::vector<Tensor> parts_;  // [L, G, n, K]
+};
 
 // Moves the oldest kept blocks to the file until the others are `resident` bytes at most.
 void spill_blocks(Row& row, int64_t resident, PageFile& file);

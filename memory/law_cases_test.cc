@@ -81,6 +81,7 @@ std::vector<LawCase> law_cases() {
   landmark("landmark-tokens/llama", [](LandmarkMemoryOptions& o) { o.select = "max_over_tokens"; });
   landmark("landmark-miss/llama", [](LandmarkMemoryOptions& o) { o.miss = true; });
   landmark("landmark-predicts/llama", [](LandmarkMemoryOptions& o) { o.landmark_predicts = true; });
+  landmark("landmark-loss/llama", [](LandmarkMemoryOptions& o) { o.landmark_loss = true; });
   landmark("landmark-alone/llama", [](LandmarkMemoryOptions& o) { o.retrieve = 0; });
   return cases;
 }

@@ -35,9 +35,17 @@ struct Batch {
   bool finish = false;  // the text ends here: a short last segment closes too
 };
 
+// Hidden vectors beside the text's own that have labels in training.
+struct Prediction {
+  Tensor hidden;                 // [N, E]
+  std::vector<int64_t> row, at;  // the text token of the call whose label each shares, masked where that is
+  int64_t token = -1;            // what they predict in its place; -1: the same
+};
+
 struct Reading {
   Tensor hidden;    // [B, T, E]: row t predicts text token t + 1; zero beyond a row's count
   Tensor aux_loss;  // scalar or undefined
+  std::vector<Prediction> extra = {};
 };
 
 // What tests, metrics and pictures want to see of a reading. Filled only on request.
@@ -73,6 +81,7 @@ struct Step {
   const Draws* draws = nullptr;  // random numbers in training; null: evaluation
   Trace* trace = nullptr;
   Prepared* prepared = nullptr;  // null: nothing is computed ahead
+  std::vector<Prediction>* extra = nullptr;  // in training: where extend() puts predictions of its own
 
   // Where in this call the row's segments begin, from that of the span on, by explicit ends or a grid of so
   // many tokens; then where its text ends.
@@ -112,6 +121,13 @@ class Memory {
   // Many whole segments at once, where rows or segments do not depend on each other; the default declines.
   virtual std::optional<Reading> extend_segments(const Batch&, State&, const Draws*) const {
     return std::nullopt;
+  }
+
+  // Labels of Reading::extra in training, given those of a call's text [B, T] (negative: none) and its
+  // counts (empty: all T): the loss is divided by all labels before the text is read.
+  virtual int64_t extra_labels(const Tensor& /*labels*/, const std::vector<int64_t>& /*count*/,
+                               const Draws*) const {
+    return 0;
   }
 
   virtual std::vector<Breach> breaches() const { return {}; }

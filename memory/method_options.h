@@ -88,7 +88,8 @@ struct HmtOptions {
 struct LandmarkMemoryOptions {
   int64_t block = 50, segment = 250, retrieve = 4, blocks = 16384, id = -1, jump = 0, resident = 0;
   double tie_eps = 1e-5, group_dropout = 0, miss_controlled = 0, miss_cutoff = 0;
-  bool random_phase = true, landmark_predicts = false, miss = false, parity_offbyone = false;
+  bool random_phase = true, landmark_predicts = false, landmark_loss = false, miss = false,
+       parity_offbyone = false;
   std::string select = "token_and_head", softmax = "grouped", spill;
   void visit(OptionVisitor& v) {
     v.field("block", block, "text tokens of a block, which a landmark closes; 0: no landmarks, no memory");
@@ -110,6 +111,10 @@ struct LandmarkMemoryOptions {
              "retrieve 0");
     v.field("landmark_predicts", landmark_predicts,
             "the token behind a block is predicted by the landmark, not by the block's last token");
+    v.field("landmark_loss", landmark_loss,
+            "training: what stands beside that is in the loss too: the landmark predicts the token behind "
+            "its block as the last token does, or, where the landmark predicts it, the last token predicts "
+            "the landmark");
     v.field("random_phase", random_phase, "training texts begin at a random place in a block");
     v.field("jump", jump, "training: landmarks are followed by a random gap of less than so many positions");
     v.field("group_dropout", group_dropout, "training: dropout of what each earlier block wins");

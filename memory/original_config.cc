@@ -131,7 +131,7 @@ LandmarkMemoryOptions landmark_llama(const Json& j) {
   o.block = whole(j, "mem_freq", 50);
   o.blocks = 0;
   o.id = whole(j, "landmark_id", whole(j, "mem_id", 32001));
-  o.landmark_predicts = flag(j, "include_landmark_in_loss", true);
+  o.landmark_predicts = o.landmark_loss = flag(j, "include_landmark_in_loss", true);
   o.random_phase = false;
   if (flag(j, "offload_cache_to_cpu", false)) o.select = "max_over_tokens";
   const int64_t context = whole(j, "train_context_length", 512), width = o.block + 1;

@@ -82,6 +82,7 @@ class Reader {
 
   bool step() {
     Step step{batch_, {}, options_.draws, options_.trace, options_.parallel ? &prepared_ : nullptr};
+    step.extra = options_.draws ? &extra_ : nullptr;
     for (int64_t r = 0; r < state_.size(); ++r) {
       const Row& row = state_.rows[static_cast<size_t>(r)];
       const bool last = batch_.finish && left(r) == 0 && row.phase > 0;
@@ -151,7 +152,7 @@ class Reader {
     const int64_t rows = state_.size(), most = batch_.ids.size(1);
     // The rows are equally long, but may all end before the batch does.
     if (aligned_ && !blocks_.empty() && count(0) == most)
-      return {blocks_.size() == 1 ? blocks_[0] : at::cat(blocks_, 1), {}};
+      return {blocks_.size() == 1 ? blocks_[0] : at::cat(blocks_, 1), {}, extra_};
     Tensor like;
     for (const auto& p : parts_) like = p.empty() ? like : p[0];
     if (!like.defined()) return {};
@@ -162,7 +163,7 @@ class Reader {
       if (missing > 0 || p.empty()) p.push_back(at::zeros({missing, like.size(1)}, like.options()));
       lines.push_back(p.size() == 1 ? p[0] : at::cat(p));
     }
-    return {at::stack(lines), {}};
+    return {at::stack(lines), {}, extra_};
   }
 
   const Memory& memory_;
@@ -173,6 +174,7 @@ class Reader {
   std::vector<size_t> next_end_;
   std::vector<std::vector<Tensor>> parts_;  // per row, hidden vectors of each step
   std::vector<Tensor> blocks_;              // per step, while all rows go together
+  std::vector<Prediction> extra_;
   bool aligned_ = true;
   Prepared prepared_;
 };

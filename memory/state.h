@@ -52,7 +52,7 @@ class KvCache {
   // A whole page of somebody else's making (a landmark block, a loaded file): per layer [G, n, K].
   void push_page(std::vector<Tensor> k, std::vector<Tensor> v);
 
-  int64_t page_count() const { return static_cast<int64_t>(pages_.size()); }
+  int64_t page_count() const { return static_cast<int64_t>(held().size()); }
   KeyPage page(int64_t index, int64_t layer) const;
   // Puts other tensors of the same contents in a page's place, for this cache alone.
   void replace_page(int64_t index, std::vector<Tensor> k, std::vector<Tensor> v);
@@ -64,7 +64,7 @@ class KvCache {
   std::vector<KeyPage> pages(int64_t layer) const;  // for the attention kernels
   std::pair<Tensor, Tensor> dense(
       int64_t layer) const;  // [S, G, K] each: for gradients, files and references
-  int64_t layers() const { return pages_.empty() ? 0 : static_cast<int64_t>(pages_.front().page->k.size()); }
+  int64_t layers() const { return held().empty() ? 0 : static_cast<int64_t>(held().front().page->k.size()); }
   bool requires_grad() const;
   int64_t bytes() const;
   KvCache detached() const;
@@ -90,8 +90,10 @@ class KvCache {
     int64_t at, count;
   };
   std::shared_ptr<Page> fresh_page(int64_t slots, const Shape& shape) const;
+  const std::vector<Held>& held() const;
+  std::vector<Held>& edit();  // the list for this cache alone
 
-  std::vector<Held> pages_;
+  std::shared_ptr<std::vector<Held>> pages_;  // copies share it until one of them changes it; null: none
   std::vector<Piece> reserved_;
   int64_t page_slots_ = 0, size_ = 0, begin_ = 0;  // begin_: slots of the first page that were dropped
   uint64_t id_ = 0;

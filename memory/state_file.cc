@@ -16,7 +16,7 @@ namespace mneme {
 namespace {
 
 using Json = nlohmann::json;
-constexpr const char* kFormat = "mneme-state-2";
+constexpr const char* kFormat = "mneme-state-3";
 constexpr int64_t kMostRows = 1 << 20;
 constexpr int64_t kMostSlots = int64_t{1} << 40;
 

@@ -237,6 +237,10 @@ void dots(const void* const* a, const void* const* b, int64_t width, bool half, 
   for (int64_t r = 0; r < kRow; ++r) out[r] = a[r] && b[r] ? dot(a[r], b[r], width, half) : 0;
 }
 
+void line(const void* a, const void* const* b, int64_t n, int64_t width, bool half, float* out) {
+  for (int64_t j = 0; j < n; ++j) out[j] = dot(a, b[j], width, half);
+}
+
 template <bool kPairs>
 void whole(float* s, const float* dp, int64_t n, float scale, float* m, float* z, float* g) {
   for (int64_t lane = 0; lane < kRow; lane += kStep) {
@@ -371,22 +375,12 @@ void multiply(float* dp, const float* factor, int64_t n) {
 
 template <bool kPairs>
 constexpr Kernels table() {
-  return {kPairs,
-          collect<kPairs>,
-          advance<kPairs>,
-          spread<kPairs>,
-          gates<kPairs>,
-          scale_by,
-          fold,
-          store_lanes<kPairs>,
-          dots,
-          whole<kPairs>,
-          collect_both<kPairs>,
-          apply<kPairs>,
-          apply_range<kPairs>,
-          convert<kPairs>,
-          multiply,
-          turn_rows<kPairs>};
+  return {kPairs,         collect<kPairs>,     advance<kPairs>,
+          spread<kPairs>, gates<kPairs>,       scale_by,
+          fold,           store_lanes<kPairs>, dots,
+          line,           whole<kPairs>,       collect_both<kPairs>,
+          apply<kPairs>,  apply_range<kPairs>, convert<kPairs>,
+          multiply,       turn_rows<kPairs>};
 }
 
 }  // namespace

@@ -54,6 +54,8 @@ struct Kernels {
   void (*store)(const float* acc, int64_t width, const float* by, void* const* rows, bool half);
   // The dot products of rows.
   void (*dots)(const void* const* a, const void* const* b, int64_t width, bool half, float* out);
+  // The same of one row with n others.
+  void (*line)(const void* a, const void* const* b, int64_t n, int64_t width, bool half, float* out);
 
   // Backward. g: sum of 2^(score * scale - m) * dp. `whole` starts afresh and leaves the weights 2^(..) in s.
   void (*whole)(float* s, const float* dp, int64_t n, float scale, float* m, float* z, float* g);

@@ -26,13 +26,13 @@ struct Triple {
 };
 
 struct Item {
-  int64_t g = 0, block = 0;
+  int64_t g = 0, page = 0;
   size_t begin = 0, end = 0;  // triples
 };
 
 class Recall {
  public:
-  Recall(const Tensor& queries, const std::vector<LandmarkPage>& pages, const LandmarkSearch& options,
+  Recall(const Tensor& queries, const LandmarkPages& pages, const LandmarkSearch& options,
          const SearchShape& shape)
       : shape_(shape),
         options_(options),
@@ -43,32 +43,33 @@ class Recall {
     per_word_ = kernels_.matrix->pairs ? 2 : 1;
     words_ = padded(padded(shape.K, per_word_) / per_word_, 16);
     columns_ = padded(shape.K, 16);
-    for (const LandmarkPage& page : pages) {
-      if (!page.k.defined()) continue;
-      keys_ = page.k.size(1) - 1;
-      break;
-    }
+    keys_ = pages.page[0].k.size(1) - 1;
     scale_log2_ = static_cast<float>(shape.scale) * kLog2E;
     const int64_t triples = shape.T * shape.H * shape.read;
     gate_.resize(static_cast<size_t>(triples));
     value_ = at::empty({triples, shape.K}, at::kFloat);
   }
 
-  void group(const int32_t* selected) {
+  void group(const Tensor& selected) {
     const int64_t H = shape_.H, read = shape_.read, share = shape_.share(), N = shape_.N;
-    std::vector<size_t> first(static_cast<size_t>(shape_.G * N) + 1, 0);
-    auto bin = [&](int64_t at) { return static_cast<size_t>(at / read % H / share * N + selected[at]); };
-    const int64_t count = shape_.T * H * read;
-    for (int64_t at = 0; at < count; ++at) ++first[bin(at) + 1];
+    const auto held = static_cast<int64_t>(pages_.page.size());
+    const std::vector<int32_t> place = places_of(pages_, selected);
+    std::vector<size_t> first(static_cast<size_t>(shape_.G * held) + 1, 0);
+    auto bin = [&](size_t at) {
+      return static_cast<size_t>(static_cast<int64_t>(at) / read % H / share * held + place[at]);
+    };
+    for (size_t at = 0; at < place.size(); ++at) ++first[bin(at) + 1];
     for (size_t i = 1; i < first.size(); ++i) first[i] += first[i - 1];
     for (size_t i = 0; i + 1 < first.size(); ++i) {
       if (first[i] == first[i + 1]) continue;
-      items_.push_back({static_cast<int64_t>(i) / N, static_cast<int64_t>(i) % N, first[i], first[i + 1]});
+      items_.push_back(
+          {static_cast<int64_t>(i) / held, static_cast<int64_t>(i) % held, first[i], first[i + 1]});
     }
-    triples_.resize(static_cast<size_t>(count));
-    for (int64_t at = 0; at < count; ++at) {
-      const int64_t slot = landmark_read_slot(at % read, selected[at], N, read, options_.latest_shifted);
-      triples_[first[bin(at)]++] = {at, slot};
+    triples_.resize(place.size());
+    for (size_t i = 0; i < place.size(); ++i) {
+      const auto at = static_cast<int64_t>(i);
+      const int32_t rank = pages_.rank[static_cast<size_t>(place[i])];
+      triples_[first[bin(i)]++] = {at, landmark_read_slot(at % read, rank, N, read, options_.latest_shifted)};
     }
   }
 
@@ -82,23 +83,10 @@ class Recall {
   }
 
   void read_all() {
-    const int threads = at::get_num_threads();
-    std::vector<Scratch>& scratch = thread_scratch(threads, scratch_size());
-#pragma omp parallel num_threads(threads)
-    {
-      kernels_.matrix->begin();
-#pragma omp for schedule(dynamic)
-      for (size_t i = 0; i < items_.size(); ++i) {
-        Scratch& mine = scratch[static_cast<size_t>(omp_get_thread_num())];
-        mine.reset();
-        const bool few = items_[i].end - items_[i].begin <= static_cast<size_t>(kFewLanes);
-        if (few && shape_.K % 32 == 0) {
-          read_few(items_[i], mine);
-        } else {
-          read_many(items_[i], mine);
-        }
-      }
-      kernels_.matrix->end();
+    const size_t step = pages_.release ? items_together() : items_.size();
+    for (size_t begin = 0; begin < items_.size(); begin += step) {
+      read(begin, std::min(items_.size(), begin + step));
+      if (pages_.release) pages_.release();
     }
   }
 
@@ -131,11 +119,40 @@ class Recall {
                queries_.element_size();
   }
   float* value(const Triple& triple) const { return value_.data_ptr<float>() + triple.at * shape_.K; }
+  const LandmarkPage& page(const Item& item) const { return pages_.page[static_cast<size_t>(item.page)]; }
   // Rows of a page's keys or values: the tokens, then the landmark.
   void page_rows(const Tensor& t, int64_t g, const void** rows) const {
     const int64_t step = shape_.K * static_cast<int64_t>(t.element_size());
     const char* at = static_cast<const char*>(t.data_ptr()) + g * (keys_ + 1) * step;
     for (int64_t j = 0; j <= keys_; ++j) rows[j] = at + j * step;
+  }
+
+  // A touch of a mapped file brings in the 64 KiB around it.
+  size_t items_together() const {
+    constexpr int64_t kAround = 1 << 16;
+    const int64_t bytes = (keys_ + 1) * shape_.K * (half_ ? 2 : 4);
+    return static_cast<size_t>(std::max<int64_t>(1, pages_.together / (2 * (bytes + kAround))));
+  }
+
+  void read(size_t from, size_t to) {
+    const int threads = at::get_num_threads();
+    std::vector<Scratch>& scratch = thread_scratch(threads, scratch_size());
+#pragma omp parallel num_threads(threads)
+    {
+      kernels_.matrix->begin();
+#pragma omp for schedule(dynamic)
+      for (size_t i = from; i < to; ++i) {
+        Scratch& mine = scratch[static_cast<size_t>(omp_get_thread_num())];
+        mine.reset();
+        const bool few = items_[i].end - items_[i].begin <= static_cast<size_t>(kFewLanes);
+        if (few && shape_.K % 32 == 0) {
+          read_few(items_[i], mine);
+        } else {
+          read_many(items_[i], mine);
+        }
+      }
+      kernels_.matrix->end();
+    }
   }
 
   void read_many(const Item& item, Scratch& scratch) {
@@ -147,9 +164,9 @@ class Recall {
     const Panel panel{scratch.take<uint32_t>(depth * kLanes), depth};
     float* mean = scratch.take<float>(columns_ * kLanes);
     std::vector<const void*> from(static_cast<size_t>(rows), nullptr);
-    page_rows(pages_[item.block].k, item.g, from.data());
+    page_rows(page(item).k, item.g, from.data());
     kernels_.matrix->pack_rows(k, words_, from.data(), rows, shape_.K, half_);
-    page_rows(pages_[item.block].v, item.g, from.data());
+    page_rows(page(item).v, item.g, from.data());
     from[keys_] = nullptr;  // the landmark's value is nobody's
     kernels_.lane->turn_rows(v, depth, from.data(), rows, shape_.K, half_);
     float one[kLanes];
@@ -180,8 +197,8 @@ class Recall {
     const auto count = static_cast<int64_t>(item.end - item.begin);
     FewReader reader(kernels_, shape_.K, scale_log2_, half_, scratch);
     std::vector<const void*> k(static_cast<size_t>(keys_) + 1), v(k.size());
-    page_rows(pages_[item.block].k, item.g, k.data());
-    page_rows(pages_[item.block].v, item.g, v.data());
+    page_rows(page(item).k, item.g, k.data());
+    page_rows(page(item).v, item.g, v.data());
     const void* queries[kFewLanes];
     for (int64_t l = 0; l < count; ++l) queries[l] = query(triples_[item.begin + static_cast<size_t>(l)]);
     reader.queries(queries, count);
@@ -219,7 +236,7 @@ class Recall {
 
   const SearchShape& shape_;
   const LandmarkSearch& options_;
-  const std::vector<LandmarkPage>& pages_;
+  const LandmarkPages& pages_;
   const KernelChoice kernels_;
   Tensor queries_;
   bool half_ = false;
@@ -233,16 +250,14 @@ class Recall {
 
 }  // namespace
 
-Tensor recall(const Tensor& queries, const std::vector<LandmarkPage>& pages, const Tensor& selected,
-              const Tensor& local, const Tensor& lse, const LandmarkSearch& options, const SearchShape& shape,
-              Tensor* merged) {
+Tensor recall(const Tensor& queries, const LandmarkPages& pages, const Tensor& selected, const Tensor& local,
+              const Tensor& lse, const LandmarkSearch& options, const SearchShape& shape, Tensor* merged) {
   if (shape.read == 0 || shape.T == 0) {
     if (merged) *merged = lse.to(at::kFloat).contiguous();
     return local.contiguous();
   }
   Recall run(queries, pages, options, shape);
-  const Tensor chosen = selected.contiguous();
-  run.group(chosen.data_ptr<int32_t>());
+  run.group(selected);
   run.read_all();
   return run.merge(local, lse, merged);
 }

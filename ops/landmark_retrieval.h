@@ -10,6 +10,7 @@
 // No gradients: retrieval is for inference. One row of a batch at a time.
 #pragma once
 
+#include <functional>
 #include <vector>
 
 #include "tensor/tensor.h"
@@ -18,6 +19,21 @@ namespace mneme {
 
 struct LandmarkPage {
   Tensor k, v;  // [G, f + 1, K], contiguous; the landmark is the last; may lie in a mapped file
+};
+
+// The blocks that some query reads, out of all that are stored.
+struct LandmarkPages {
+  LandmarkPages() = default;
+  LandmarkPages(const std::vector<LandmarkPage>& all);  // NOLINT: all of them
+  void add(int32_t which, LandmarkPage held);           // in ascending order
+
+  int64_t blocks = 0;  // that are stored
+  std::vector<int32_t> rank;
+  std::vector<LandmarkPage> page;
+  // Pages in a mapped file come into memory as they are read: `release` is called, if it is set, whenever
+  // about `together` bytes may have, and at the end.
+  std::function<void()> release;
+  int64_t together = 0;
 };
 
 enum class LandmarkPick {
@@ -41,24 +57,24 @@ int64_t landmark_search_slot(int64_t rank, int64_t blocks, int64_t read, bool la
 int64_t landmark_read_slot(int64_t n, int64_t rank, int64_t blocks, int64_t read, bool latest_shifted);
 
 // queries [T, H, min(k, N) + 1, K]: for slot p, query t of head h rotated as if slot p began at position 0.
-// landmarks [G, N, K], oldest block first. Returns int32 [T, H, min(k, N)]: ranks, ascending. `log_weights`,
-// on request: the logarithm of the softmax over the blocks, its maximum where the pick takes one; float [T,
-// H, N].
-Tensor landmark_search(const Tensor& queries, const Tensor& landmarks, const LandmarkSearch& search,
-                       Tensor* log_weights = nullptr);
+// landmarks [G, N, K], oldest block first, in one or more parts along N. Returns int32 [T, H, min(k, N)]:
+// ranks, ascending. `log_weights`, on request: the logarithm of the softmax over the blocks, its maximum
+// where the pick takes one; float [T, H, N].
+Tensor landmark_search(const Tensor& queries, const std::vector<Tensor>& landmarks,
+                       const LandmarkSearch& search, Tensor* log_weights = nullptr);
 
-// Pages that nobody selected may be left undefined. local [T, H, K] and lse [H, T]: the result of
+// local [T, H, K] and lse [H, T]: the result of
 // landmark_attention over the local window. Returns [T, H, K]: the result over the selected blocks and the
 // window; `merged`, on request, its lse [H, T].
-Tensor landmark_recall(const Tensor& queries, const std::vector<LandmarkPage>& pages, const Tensor& selected,
+Tensor landmark_recall(const Tensor& queries, const LandmarkPages& pages, const Tensor& selected,
                        const Tensor& local, const Tensor& lse, const LandmarkSearch& search,
                        Tensor* merged = nullptr);
 
 // The same in plain operations, keys gathered; any floating type and device.
-Tensor landmark_search_reference(const Tensor& queries, const Tensor& landmarks, const LandmarkSearch& search,
-                                 Tensor* log_weights = nullptr);
-Tensor landmark_recall_reference(const Tensor& queries, const std::vector<LandmarkPage>& pages,
-                                 const Tensor& selected, const Tensor& local, const Tensor& lse,
-                                 const LandmarkSearch& search, Tensor* merged = nullptr);
+Tensor landmark_search_reference(const Tensor& queries, const std::vector<Tensor>& landmarks,
+                                 const LandmarkSearch& search, Tensor* log_weights = nullptr);
+Tensor landmark_recall_reference(const Tensor& queries, const LandmarkPages& pages, const Tensor& selected,
+                                 const Tensor& local, const Tensor& lse, const LandmarkSearch& search,
+                                 Tensor* merged = nullptr);
 
 }  // namespace mneme

@@ -14,10 +14,13 @@ struct SearchShape {
   int64_t share() const { return H / G; }
 };
 // Throw Error{input} unless everything fits together.
-SearchShape check_search(const Tensor& queries, const Tensor& landmarks, const LandmarkSearch& search);
-SearchShape check_recall(const Tensor& queries, const std::vector<LandmarkPage>& pages,
-                         const Tensor& selected, const Tensor& local, const Tensor& lse,
+SearchShape check_search(const Tensor& queries, const std::vector<Tensor>& landmarks,
                          const LandmarkSearch& search);
+SearchShape check_recall(const Tensor& queries, const LandmarkPages& pages, const Tensor& selected,
+                         const Tensor& local, const Tensor& lse, const LandmarkSearch& search);
+
+// Where among the pages each selected block stands. Throws Error{input} where one is missing.
+std::vector<int32_t> places_of(const LandmarkPages& pages, const Tensor& selected);
 
 // The ranks of the `read` best of n scores under the tie rule, ascending. NaN counts as the lowest.
 template <class T>
@@ -26,15 +29,16 @@ class Picker {
   void pick(const T* score, int64_t n, int64_t read, double tie_eps, int32_t* ranks);
 
  private:
-  std::vector<T> copy_;
-  std::vector<int32_t> order_;
+  void find_best(int64_t n, int64_t count);
+  T chain_end(int64_t n, T low, T eps);
+
+  std::vector<T> copy_, best_;
 };
 
 bool kernels_take(const Tensor& queries);
-Tensor search(const Tensor& queries, const Tensor& landmarks, const LandmarkSearch& options,
+Tensor search(const Tensor& queries, const std::vector<Tensor>& landmarks, const LandmarkSearch& options,
               const SearchShape& shape, Tensor* log_weights);
-Tensor recall(const Tensor& queries, const std::vector<LandmarkPage>& pages, const Tensor& selected,
-              const Tensor& local, const Tensor& lse, const LandmarkSearch& options, const SearchShape& shape,
-              Tensor* merged);
+Tensor recall(const Tensor& queries, const LandmarkPages& pages, const Tensor& selected, const Tensor& local,
+              const Tensor& lse, const LandmarkSearch& options, const SearchShape& shape, Tensor* merged);
 
 }  // namespace mneme::landmark

@@ -3,6 +3,8 @@
 #include <ATen/Parallel.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <functional>
 #include <limits>
 
 #include "base/error.h"
@@ -49,6 +51,41 @@ TEST(LandmarkSlots, KeepTheLatestBlocksApart) {
   EXPECT_EQ(landmark_read_slot(0, 4, 6, 2, true), 1);
   EXPECT_EQ(landmark_read_slot(1, 5, 6, 2, true), 2);
   EXPECT_EQ(landmark_read_slot(1, 5, 6, 2, false), 1);
+}
+
+// What the rule says, by sorting.
+std::vector<int32_t> pick_by_sorting(const std::vector<float>& x, size_t read, float eps) {
+  std::vector<int32_t> order(x.size());
+  for (size_t i = 0; i < x.size(); ++i) order[i] = static_cast<int32_t>(i);
+  const auto at = [&](size_t i) { return x[static_cast<size_t>(order[i])]; };
+  std::sort(order.begin(), order.end(),
+            [&](int32_t a, int32_t b) { return x[static_cast<size_t>(a)] > x[static_cast<size_t>(b)]; });
+  for (size_t begin = 0; begin < read;) {
+    size_t end = begin + 1;
+    while (end < order.size() && (at(end - 1) == at(end) || at(end - 1) - at(end) < eps)) ++end;
+    const auto first = order.begin();
+    std::sort(first + static_cast<std::ptrdiff_t>(begin), first + static_cast<std::ptrdiff_t>(end),
+              std::greater<>());
+    begin = end;
+  }
+  order.resize(read);
+  std::sort(order.begin(), order.end());
+  return order;
+}
+
+TEST(LandmarkPicker, AgreesWithSorting) {
+  at::manual_seed(17);
+  for (int round = 0; round < 300; ++round) {
+    const int64_t n = 1 + round * 7 % 400, read = 1 + round % std::min<int64_t>(n, 9);
+    // Steps from far below eps to far above it, rising, falling and mixed: chains of any length.
+    const float step = std::vector<float>{0, 1e-3F, 0.02F, 0.3F}[static_cast<size_t>(round) % 4];
+    Tensor x = at::randn({n}) * step;
+    if (round % 5 == 1) x = at::arange(n).to(at::kFloat) * step;
+    if (round % 5 == 2) x = -at::arange(n).to(at::kFloat) * step;
+    if (round % 5 == 3) x = (x * 50).round() / 50;
+    const std::vector<float> scores(x.data_ptr<float>(), x.data_ptr<float>() + n);
+    EXPECT_EQ(pick(scores, read, 1e-2), pick_by_sorting(scores, static_cast<size_t>(read), 1e-2F)) << round;
+  }
 }
 
 struct Store {
@@ -100,7 +137,7 @@ TEST_P(LandmarkRetrieval, AgreesWithTheReferenceAtEveryLevel) {
     search.pick = how;
     search.latest_shifted = c.N > c.k;
     Tensor logs, merged;
-    const Tensor selected = landmark_search_reference(exact.queries, exact.landmarks, search, &logs);
+    const Tensor selected = landmark_search_reference(exact.queries, {exact.landmarks}, search, &logs);
     const Tensor out = landmark_recall_reference(exact.queries, exact.pages, selected, exact.local, exact.lse,
                                                  search, &merged);
     for (const CpuLevel level : {CpuLevel::baseline, CpuLevel::avx2, CpuLevel::avx512, CpuLevel::amx}) {
@@ -109,7 +146,7 @@ TEST_P(LandmarkRetrieval, AgreesWithTheReferenceAtEveryLevel) {
       const ForceCpuLevel force(level);
       const Store single = exact.to(at::kFloat);
       Tensor found_logs, found_merged;
-      const Tensor found = landmark_search(single.queries, single.landmarks, search, &found_logs);
+      const Tensor found = landmark_search(single.queries, {single.landmarks}, search, &found_logs);
       EXPECT_LE(error_of(found_logs, logs), 1e-4);
       EXPECT_TRUE(at::equal(found, selected));  // random scores have no near ties
       EXPECT_LE(error_of(landmark_recall(single.queries, single.pages, selected, single.local, single.lse,
@@ -154,7 +191,7 @@ TEST(LandmarkRecall, EqualsAttentionOverBlocksInFrontOfTheWindow) {
   const Tensor local = landmark_attention_reference(q.unsqueeze(0), window, {}, &lse);
   LandmarkSearch search;
   search.k = k;
-  const Tensor selected = landmark_search_reference(store.queries, store.landmarks, search);
+  const Tensor selected = landmark_search_reference(store.queries, {store.landmarks}, search);
   const Tensor out = landmark_recall_reference(store.queries, store.pages, selected, local[0],
                                                lse[0].to(at::kDouble), search);
   for (int64_t t = 0; t < T; ++t) {
@@ -184,7 +221,7 @@ TEST(LandmarkRecall, OfNothingIsTheWindow) {
   Store store = make_store(3, 2, 2, 32, 4, 0, 2).to(at::kFloat);
   LandmarkSearch search;
   search.k = 2;
-  const Tensor selected = landmark_search(store.queries, store.landmarks, search);
+  const Tensor selected = landmark_search(store.queries, {store.landmarks}, search);
   EXPECT_EQ(selected.sizes(), at::IntArrayRef({3, 2, 0}));
   EXPECT_TRUE(
       at::equal(landmark_recall(store.queries, {}, selected, store.local, store.lse, search), store.local));
@@ -198,20 +235,52 @@ TEST(LandmarkRecall, BitsDoNotDependOnThreads) {
   std::vector<Tensor> results;
   for (const int n : {1, 3}) {
     at::set_num_threads(n);
-    const Tensor selected = landmark_search(store.queries, store.landmarks, search);
+    const Tensor selected = landmark_search(store.queries, {store.landmarks}, search);
     results.push_back(landmark_recall(store.queries, store.pages, selected, store.local, store.lse, search));
   }
   at::set_num_threads(threads);
   EXPECT_TRUE(at::equal(results[0], results[1]));
 }
 
+// Decoding reads landmarks in place, a window packs them; parts of the store change nothing.
+TEST(LandmarkSearch, OneQueryFindsWhatTheWindowFinds) {
+  at::manual_seed(14);
+  for (const at::ScalarType type : {at::kFloat, at::kBFloat16}) {
+    const Store store = make_store(20, 4, 2, 64, 3, 90, 4).to(type);
+    LandmarkSearch search;
+    search.k = 4;
+    const Tensor all = landmark_search(store.queries, {store.landmarks}, search);
+    const std::vector<Tensor> parts = {store.landmarks.narrow(1, 0, 13), store.landmarks.narrow(1, 13, 70),
+                                       store.landmarks.narrow(1, 83, 7)};
+    EXPECT_TRUE(all.equal(landmark_search(store.queries, parts, search)));
+    for (int64_t t = 0; t < 20; ++t) {
+      EXPECT_TRUE(all[t].equal(landmark_search(store.queries.narrow(0, t, 1), parts, search)[0])) << t;
+    }
+  }
+}
+
+TEST(LandmarkRecall, ReleasesPagesAsItGoes) {
+  at::manual_seed(15);
+  const Store store = make_store(30, 4, 2, 64, 20, 30, 4).to(at::kFloat);
+  LandmarkSearch search;
+  const Tensor selected = landmark_search(store.queries, {store.landmarks}, search);
+  LandmarkPages pages = store.pages;
+  const Tensor expected = landmark_recall(store.queries, pages, selected, store.local, store.lse, search);
+  int64_t calls = 0;
+  pages.release = [&] { ++calls; };
+  pages.together = 1 << 19;
+  EXPECT_TRUE(
+      expected.equal(landmark_recall(store.queries, pages, selected, store.local, store.lse, search)));
+  EXPECT_GT(calls, 5);
+}
+
 TEST(LandmarkRecall, RefusesWhatDoesNotFit) {
   const Store store = make_store(3, 4, 2, 32, 4, 6, 2);
   LandmarkSearch search;
   search.k = 2;
-  const Tensor selected = landmark_search(store.queries, store.landmarks, search);
-  EXPECT_THROW(landmark_search(store.queries.slice(2, 1), store.landmarks, search), Error);
-  EXPECT_THROW(landmark_search(store.queries, store.landmarks.to(at::kFloat), search), Error);
+  const Tensor selected = landmark_search(store.queries, {store.landmarks}, search);
+  EXPECT_THROW(landmark_search(store.queries.slice(2, 1), {store.landmarks}, search), Error);
+  EXPECT_THROW(landmark_search(store.queries, {store.landmarks.to(at::kFloat)}, search), Error);
   auto recall = [&](const std::vector<LandmarkPage>& pages, const Tensor& chosen) {
     return landmark_recall(store.queries, pages, chosen, store.local, store.lse, search);
   };

@@ -18,6 +18,9 @@ constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
 int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
+constexpr int64_t kFewQueries = 4;  // of a key head; more are worth packing the landmarks
+constexpr int64_t kFewKeys = 64;
+
 // Some tokens in some heads of one key head, at most 32 together.
 struct Lanes {
   int64_t g = 0, t = 0, tokens = 0, head = 0, heads = 0;  // head: within the group
@@ -26,12 +29,20 @@ struct Lanes {
 
 class Search {
  public:
-  Search(const Tensor& queries, const Tensor& landmarks, const LandmarkSearch& options,
+  Search(const Tensor& queries, const std::vector<Tensor>& landmarks, const LandmarkSearch& options,
          const SearchShape& shape)
       : shape_(shape), options_(options), kernels_(choose_kernels(queries.scalar_type() == at::kBFloat16)) {
     half_ = queries.scalar_type() == at::kBFloat16;
     queries_ = queries.stride(3) == 1 ? queries : queries.contiguous();
-    landmarks_ = landmarks.stride(2) == 1 ? landmarks : landmarks.contiguous();
+    for (const Tensor& part : landmarks) {
+      landmarks_.push_back(part.stride(2) == 1 ? part : part.contiguous());
+      const Tensor& held = landmarks_.back();
+      const auto size = static_cast<int64_t>(held.element_size());
+      for (int64_t n = 0; n < held.size(1); ++n) {
+        rows_of_.push_back(
+            {static_cast<const char*>(held.data_ptr()) + n * held.stride(1) * size, held.stride(0) * size});
+      }
+    }
     const int64_t per_word = kernels_.matrix->pairs ? 2 : 1;
     words_ = padded(padded(shape.K, per_word) / per_word, 16);
     rows_ = padded(shape.N, 32);
@@ -91,10 +102,29 @@ class Search {
   }
   int64_t stride() const { return rows_; }
 
+  // Whether the queries are so few that the landmarks are read where they lie.
+  bool few() const { return shape_.T * shape_.share() <= kFewQueries; }
+  // The same for one query in one head, [N].
+  float* scores_in_place(int64_t t, int64_t h, Scratch& scratch) const {
+    scratch.reset();
+    float* x = scratch.take<float>(rows_);
+    Lanes one;
+    one.g = h / shape_.share(), one.head = h % shape_.share(), one.heads = 1;
+    one.t = t, one.tokens = 1;
+    const void* keys[kFewKeys];
+    for (int64_t n = 0; n < shape_.N; n += kFewKeys) {
+      const int64_t count = std::min(kFewKeys, shape_.N - n);
+      for (int64_t i = 0; i < count; ++i) keys[i] = landmark(one.g, n + i);
+      kernels_.lane->line(query(t, h, 0), keys, count, shape_.K, half_, x + n);
+    }
+    finish(one, 0, false, x);
+    return x;
+  }
+
  private:
   const void* landmark(int64_t g, int64_t n) const {
-    return static_cast<const char*>(landmarks_.data_ptr()) +
-           (g * landmarks_.stride(0) + n * landmarks_.stride(1)) * landmarks_.element_size();
+    const Line& line = rows_of_[static_cast<size_t>(n)];
+    return line.first + g * line.group;
   }
   const void* query(int64_t t, int64_t h, int64_t slot) const {
     return static_cast<const char*>(queries_.data_ptr()) +
@@ -109,12 +139,9 @@ class Search {
       if (slot > 0) x[n] = kernels_.matrix->dot(query(t, h, slot), landmark(lanes.g, n), shape_.K, half_);
     }
     const auto scale = static_cast<float>(shape_.scale);
-    float top = kLowest;
-    for (int64_t n = 0; n < N; ++n) {
-      x[n] *= scale;
-      top = std::max(top, x[n]);
-    }
+    for (int64_t n = 0; n < N; ++n) x[n] *= scale;
     if (!logs) return;
+    const float top = *std::max_element(x, x + N);
     double sum = 0;
     for (int64_t n = 0; n < N; ++n) sum += std::exp(static_cast<double>(x[n]) - top);
     const double lse = top + std::log(sum);
@@ -124,7 +151,13 @@ class Search {
   const SearchShape& shape_;
   const LandmarkSearch& options_;
   const KernelChoice kernels_;
-  Tensor queries_, landmarks_;
+  struct Line {
+    const char* first;  // of key head 0
+    int64_t group;      // bytes to the next key head
+  };
+  Tensor queries_;
+  std::vector<Tensor> landmarks_;
+  std::vector<Line> rows_of_;  // by rank
   bool half_ = false;
   int64_t words_ = 0, rows_ = 0, heads_together_ = 1, tokens_together_ = 1;
   std::vector<uint32_t*> packed_;
@@ -156,7 +189,7 @@ bool kernels_take(const Tensor& queries) {
   return number && queries.device().is_cpu();
 }
 
-Tensor search(const Tensor& queries, const Tensor& landmarks, const LandmarkSearch& options,
+Tensor search(const Tensor& queries, const std::vector<Tensor>& landmarks, const LandmarkSearch& options,
               const SearchShape& shape, Tensor* log_weights) {
   const int64_t T = shape.T, H = shape.H, G = shape.G, N = shape.N, read = shape.read;
   const Tensor out = at::empty({T, H, read}, at::kInt);
@@ -166,6 +199,12 @@ Tensor search(const Tensor& queries, const Tensor& landmarks, const LandmarkSear
   float* logs = log_weights ? log_weights->data_ptr<float>() : nullptr;
   const KernelChoice kernels = choose_kernels(queries.scalar_type() == at::kBFloat16);
   Search search(queries, landmarks, options, shape);
+  if (options.pick == LandmarkPick::per_token_and_head && !logs && search.few()) {
+    for_all(search, kernels, T * H, [&](int64_t i, Scratch& scratch, Picker<float>& picker) {
+      picker.pick(search.scores_in_place(i / H, i % H, scratch), N, read, options.tie_eps, ranks + i * read);
+    });
+    return out;
+  }
   static thread_local Scratch packed;
   packed.reserve(search.packed_bytes());
   search.pack(packed);

@@ -37,14 +37,29 @@ Batch batch_of(const Piece& piece) {
   return batch;
 }
 
-// Losses of a segment's positions; undefined where nothing is labelled.
+// Labels of a prediction beside the text's.
+Tensor labels_of(const Prediction& p, const Tensor& text) {
+  const Tensor row = at::tensor(p.row, at::kLong), at = at::tensor(p.at, at::kLong);
+  const Tensor own = text.index({row, at});
+  return p.token < 0 ? own : at::where(own < 0, own, at::full_like(own, p.token));
+}
+
+// Losses of a segment's positions, then those of the method's own predictions; undefined where nothing is
+// labelled.
 LossResult segment_loss(const Model& model, const Piece& piece, State& state, const ReadOptions& options,
                         bool correct) {
-  const Tensor hidden = read(model, batch_of(piece), state, options).hidden;
+  const Reading reading = read(model, batch_of(piece), state, options);
   if ((piece.labels < 0).all().item<bool>()) return {};
-  const Tensor targets = piece.labels.reshape(-1).to(hidden.device());
-  return head_cross_entropy(hidden.reshape({-1, hidden.size(2)}), model.decoder->head(),
-                            model.decoder->head_bias(), targets, correct);
+  std::vector<Tensor> hidden = {reading.hidden.reshape({-1, reading.hidden.size(2)})};
+  std::vector<Tensor> targets = {piece.labels.reshape(-1)};
+  for (const Prediction& p : reading.extra) {
+    hidden.push_back(p.hidden);
+    targets.push_back(labels_of(p, piece.labels));
+  }
+  const bool plain = hidden.size() == 1;
+  return head_cross_entropy(plain ? hidden[0] : at::cat(hidden), model.decoder->head(),
+                            model.decoder->head_bias(),
+                            (plain ? targets[0] : at::cat(targets)).to(reading.hidden.device()), correct);
 }
 
 class Unrolled {
@@ -253,6 +268,12 @@ int64_t training_segment(const Model& model, int64_t text) {
   return std::min(model.memory->training_room(fresh.rows[0]), text);
 }
 
+int64_t labelled_positions(const Model& model, const Sample& sample, int64_t segment, const Draws* draws) {
+  int64_t n = labelled_positions(sample);
+  for (const Piece& p : cut(sample, segment)) n += model.memory->extra_labels(p.labels, p.count, draws);
+  return n;
+}
+
 int64_t labelled_positions(const Sample& s) {
   const int64_t n = (s.labels >= 0).sum().item<int64_t>();
   if (n == 0) {
@@ -273,6 +294,9 @@ StepResult backward(const Model& model, const Sample& sample, int64_t segment, i
   reading.draws = draws;
   StepResult out;
   out.labelled = (sample.labels >= 0).sum().item<int64_t>();
+  for (const Piece& p : cut(sample, segment)) {
+    out.labelled += model.memory->extra_labels(p.labels, p.count, draws);
+  }
   out.loss = options.backward == "replay"
                  ? Replay(model, sample, segment, options).run(count, reading, *state)
                  : Unrolled(model, sample, segment, options).run(count, reading, *state);

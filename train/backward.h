@@ -15,8 +15,11 @@ struct StepResult {
   int64_t labelled = 0;
 };
 
-// Positions with a label. Throws Error{input} when there is none.
+// Positions with a label, in an evaluation. Throws Error{input} when there is none.
 int64_t labelled_positions(const Sample& sample);
+// And in training, where the method may have predictions of its own (Reading::extra). Row r of the sample
+// draws at the draws' row + r.
+int64_t labelled_positions(const Model& model, const Sample& sample, int64_t segment, const Draws* draws);
 
 // `segment`: text tokens of a segment. `state`: where the texts stand, and after the call where they stand
 // then, without a graph; null: the texts begin, and nothing is kept. `count` divides the sum of losses: the

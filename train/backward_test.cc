@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "memory/law_cases.h"
+#include "memory/read.h"
 
 namespace mneme {
 namespace {
@@ -29,8 +30,9 @@ class Backward : public ::testing::TestWithParam<LawCase> {
   Result run(const TrainOptions& options, const std::vector<Sample>& parts, const Draws* draws = nullptr) {
     for (const Parameter& p : model_.parameters()) p.value().mutable_grad() = Tensor();
     Result out;
-    const int64_t count = labelled_positions(sample_);
     const Draws training{.site = {.seed = 4}, .dropout = {}, .rows = {}};
+    const int64_t count =
+        labelled_positions(model_, sample_, training_segment(model_, 42), draws ? draws : &training);
     for (const Sample& part : parts)
       out.loss +=
           backward(model_, part, training_segment(model_, 42), count, options, draws ? draws : &training)
@@ -104,6 +106,63 @@ INSTANTIATE_TEST_SUITE_P(Registry, Backward, ::testing::ValuesIn(law_cases()), [
   for (char& c : name) c = std::isalnum(static_cast<unsigned char>(c)) ? c : '_';
   return name;
 });
+
+// Landmarks in the loss: the labels are counted, the mask holds for them, and each method of predicting adds
+// the terms of its definition.
+TEST(BackwardExtra, LandmarksInTheLoss) {
+  LawCase c;
+  for (const LawCase& each : law_cases()) {
+    if (each.name == "landmark/llama") c = each;
+  }
+  ASSERT_EQ(c.options.method, "landmark");
+  c.options.landmark.block = 4;
+  c.options.landmark.random_phase = false;
+  Sample s{law_text(2, 22, 5), law_text(2, 22, 6)};
+  s.labels.narrow(1, 0, 6).fill_(-100);  // the first of five landmarks a text is masked
+  const Draws draws{.site = {.seed = 4}, .dropout = {}, .rows = {}};
+  const auto total = [&](bool predicts, bool loss) {
+    LawCase each = c;
+    each.options.landmark.id = 28;
+    each.options.landmark.landmark_predicts = predicts;
+    each.options.landmark.landmark_loss = loss;
+    Sample text{s.ids.clamp_max(27), s.labels.clamp_max(27)};
+    const Model model = law_model(each);
+    for (const Parameter& p : model.parameters()) p.value().set_requires_grad(true);
+    const StepResult r = backward(model, text, 22, 1, {}, &draws);
+    EXPECT_EQ(labelled_positions(model, text, 22, &draws), r.labelled);
+    EXPECT_EQ(r.labelled, 2 * (16 + (loss ? 4 : 0)));
+    // By hand: all slots of the window, [token x 4, landmark] and so on.
+    Trace trace;
+    trace.slots = true;
+    ReadOptions options;
+    options.trace = &trace;
+    Batch batch;
+    batch.ids = text.ids;
+    each.options.landmark.segment = 1000;
+    const Model one = law_model(each);
+    State state = one.initial(2);
+    read(one, batch, state, options);
+    double expected = 0;
+    Tensor slots;
+    for (const Trace::Item& item : trace.items) slots = item.name == "slots" ? item.value : slots;
+    const Tensor logs = one.decoder->logits(slots).log_softmax(-1);
+    for (int64_t r2 = 0; r2 < 2; ++r2) {
+      for (int64_t t = 6; t < 22; ++t) {
+        const int64_t label = text.labels[r2][t].item<int64_t>(), slot = t + t / 4;
+        const bool closes = t % 4 == 3;
+        const auto term = [&](int64_t at, int64_t token) { expected -= logs[r2][at][token].item<double>(); };
+        term(closes && predicts ? slot + 1 : slot, label);
+        if (!closes || !loss) continue;
+        predicts ? term(slot, 28) : term(slot + 1, label);
+      }
+    }
+    EXPECT_NEAR(r.loss, expected, 1e-9);
+    return r.loss;
+  };
+  const double none = total(false, false), both = total(false, true);
+  EXPECT_GT(both, none);
+  EXPECT_GT(total(true, true), total(true, false));
+}
 
 // What truncation does to RMT's chain: the first memory gets a gradient only through joined segments.
 TEST(BackwardTruncation, CutsTheChain) {

@@ -109,7 +109,9 @@ Sample Trainer::sample_of(int64_t step) const {
 }
 
 double Trainer::gradients(int64_t step, const Sample& all) {
-  const int64_t count = labelled_positions(all), segment = training_segment(model_, all.ids.size(1));
+  const int64_t segment = training_segment(model_, all.ids.size(1));
+  const Draws whole{{.seed = setup_.seed, .step = static_cast<uint64_t>(step)}, options_.dropout.rates, {}};
+  const int64_t count = labelled_positions(model_, all, segment, &whole);
   int64_t begin = 0, end = all.ids.size(0);
   if (setup_.ranks) {
     const int64_t rows = end, rank = setup_.ranks->rank(), size = setup_.ranks->size();
