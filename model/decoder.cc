@@ -147,7 +147,7 @@ Stream Decoder::recomputed_layer(int64_t l, const Stream& s, const Attend& atten
         if (a.shared.defined()) out.push_back(a.shared);
         return out;
       },
-      in);
+      in, &layers[static_cast<size_t>(l)].attention_norm);
   const Tensor mixed = attend(l, first[1], first[2], first[3]);
   std::vector<Tensor> middle{first[0], mixed};
   if (first.size() > 4) middle.push_back(first[4]);
@@ -156,7 +156,7 @@ Stream Decoder::recomputed_layer(int64_t l, const Stream& s, const Attend& atten
         const Stream out = after_attention(l, t[0], t.size() > 2 ? t[2] : Tensor(), t[1], kept.get());
         return out.branch.defined() ? std::vector<Tensor>{out.x, out.branch} : std::vector<Tensor>{out.x};
       },
-      middle);
+      middle, &layers[static_cast<size_t>(l)].mlp_norm);
   return {last[0], last.size() > 1 ? last[1] : Tensor()};
 }
 

@@ -2,6 +2,10 @@
 #include <torch/csrc/autograd/autograd.h>
 #include <torch/csrc/autograd/custom_function.h>
 
+#include <mutex>
+#include <unordered_map>
+#include <utility>
+
 #include "ops/recompute.h"
 
 namespace mneme {
@@ -10,16 +14,59 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-struct Held : torch::CustomClassHolder {
-  explicit Held(RecomputedPart p) : part(std::move(p)) {}
-  RecomputedPart part;
+thread_local bool more_to_come = false;
+
+// Open runs by their leaves.
+class OpenRuns {
+ public:
+  void open(const void* leaves) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    ++runs_[leaves];
+  }
+  // The runs that remain open.
+  int64_t close(const void* leaves) {
+    const std::lock_guard<std::mutex> hold(mutex_);
+    const auto found = runs_.find(leaves);
+    if (--found->second > 0) return found->second;
+    runs_.erase(found);
+    return 0;
+  }
+
+ private:
+  std::mutex mutex_;
+  std::unordered_map<const void*, int64_t> runs_;
 };
+
+OpenRuns& open_runs() {
+  static OpenRuns* const runs = new OpenRuns;  // graphs may outlive everything else
+  return *runs;
+}
+
+struct Held : torch::CustomClassHolder {
+  Held(RecomputedPart p, const void* l) : part(std::move(p)), leaves(l) { open_runs().open(leaves); }
+  ~Held() override { close(); }
+  int64_t close() { return std::exchange(open, false) ? open_runs().close(leaves) : 0; }
+  RecomputedPart part;
+  const void* const leaves;
+  bool open = true;
+};
+
+// A backward pass within the backward pass, on the same thread.
+void go_back(const variable_list& roots, const variable_list& grads, bool others) {
+  struct Restore {
+    bool before = more_to_come;
+    ~Restore() { more_to_come = before; }
+  } restore;
+  more_to_come = others;
+  torch::autograd::backward(roots, grads);
+}
 
 struct Recomputed : torch::autograd::Function<Recomputed> {
   // The last input is a mere sign that there is something to differentiate: what the part trains are leaves
   // that it captures.
-  static variable_list forward(AutogradContext* ctx, const RecomputedPart& part, at::TensorList inputs) {
-    ctx->saved_data["part"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(part));
+  static variable_list forward(AutogradContext* ctx, const RecomputedPart& part, const void* leaves,
+                               at::TensorList inputs) {
+    ctx->saved_data["part"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(part, leaves));
     variable_list saved(inputs.begin(), inputs.end() - 1);
     c10::List<bool> wanted;
     for (const Tensor& t : saved) wanted.push_back(t.requires_grad());
@@ -51,8 +98,9 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
         grads.push_back(given[i]);
       }
     }
-    if (!roots.empty()) torch::autograd::backward(roots, grads);
-    variable_list out(1);  // of the part, which is no tensor
+    const bool others = held->close() > 0;
+    if (!roots.empty()) go_back(roots, grads, others);
+    variable_list out(2);  // of the part and its leaves, which are no tensors
     for (size_t i = 0; i < inputs.size(); ++i) out.push_back(wanted[i] ? inputs[i].grad() : Tensor());
     out.emplace_back();  // of the sign
     return out;
@@ -61,10 +109,13 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
 
 }  // namespace
 
-std::vector<Tensor> recomputed(const RecomputedPart& part, const std::vector<Tensor>& inputs) {
+bool last_gradient() { return !more_to_come; }
+
+std::vector<Tensor> recomputed(const RecomputedPart& part, const std::vector<Tensor>& inputs,
+                               const void* leaves) {
   variable_list in(inputs.begin(), inputs.end());
   in.push_back(at::zeros({0}, inputs.at(0).options().requires_grad(true)));
-  return Recomputed::apply(part, at::TensorList(in));
+  return Recomputed::apply(part, leaves, at::TensorList(in));
 }
 
 }  // namespace mneme

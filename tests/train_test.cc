@@ -163,6 +163,33 @@ TEST(Train, RanksTogetherComputeWhatOneProcessComputes) {
   }
 }
 
+// Gradients that come in several passes leave in the last of them, and not before they are complete.
+TEST(Train, GradientsLeaveInTheLastPassHoweverTheyAreFound) {
+  for (const std::vector<std::string>& how : std::vector<std::vector<std::string>>{
+           {"--train.backward", "replay"},
+           {"--train.recompute"},
+           {"--train.backward", "replay", "--train.recompute", "--train.micro-batch", "2"}}) {
+    const std::string one = fresh_test_folder("one-way"), folder = fresh_test_folder("ranks-way");
+    std::vector<std::string> steps = {"--train.steps", "6", "--train.batch", "8"};
+    steps.insert(steps.end(), how.begin(), how.end());
+    ASSERT_EQ(run_binary(training(one, steps), join_path(one, "log")), 0) << read_file(join_path(one, "log"));
+    steps.insert(steps.end(), {"--nproc", "2"});
+    const std::string log = join_path(folder, "log");
+    ASSERT_EQ(run_binary(training(folder, steps), log), 0) << read_file(log);
+    const std::vector<nlohmann::json> expected = metrics(one), found = metrics(folder);
+    ASSERT_EQ(found.size(), expected.size());
+    for (size_t i = 0; i < found.size(); ++i) {
+      EXPECT_NEAR(found[i].at("loss").get<double>(), expected[i].at("loss").get<double>(), 1e-5)
+          << how.back();
+    }
+    // A replay ends with the first segment, which has no label here: the head's gradients, first in the
+    // order of messages, wait for its end.
+    if (how.size() == 1) {
+      EXPECT_EQ(found.back().at("gradients_sent_early").get<double>(), 1);
+    }
+  }
+}
+
 TEST(Train, ACheckpointOfRanksGoesOnInOneProcess) {
   const std::string one = fresh_test_folder("from-one"), folder = fresh_test_folder("from-ranks");
   const std::vector<std::string> steps = {"--train.steps", "40", "--train.batch", "4"};

@@ -64,8 +64,13 @@ LossResult segment_loss(const Model& model, const Piece& piece, State& state, co
 
 class Unrolled {
  public:
-  Unrolled(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options)
-      : model_(model), sample_(sample), pieces_(cut(sample, segment)), options_(options) {}
+  Unrolled(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options,
+           const std::function<void()>& last_pass)
+      : model_(model),
+        sample_(sample),
+        pieces_(cut(sample, segment)),
+        options_(options),
+        last_pass_(last_pass) {}
 
   double run(int64_t count, const ReadOptions& reading, State& state) const {
     const Truncation kind = parse_truncation(options_.truncation);
@@ -81,6 +86,7 @@ class Unrolled {
     state = state.detached();
     if (!total.defined()) return 0;  // a part of a batch without a label of its own
     const Tensor mean = total / static_cast<double>(count);
+    if (last_pass_) last_pass_();
     mean.backward();
     return mean.item<double>();
   }
@@ -90,6 +96,7 @@ class Unrolled {
   const Sample& sample_;
   std::vector<Piece> pieces_;
   const TrainOptions& options_;
+  const std::function<void()>& last_pass_;
 };
 
 // What of a row may carry gradients to the segment before, by names: its tensors, and the keys and values of
@@ -160,8 +167,13 @@ class Carried {
 
 class Replay {
  public:
-  Replay(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options)
-      : model_(model), sample_(sample), pieces_(cut(sample, segment)), options_(options) {}
+  Replay(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options,
+         const std::function<void()>& last_pass)
+      : model_(model),
+        sample_(sample),
+        pieces_(cut(sample, segment)),
+        options_(options),
+        last_pass_(last_pass) {}
 
   double run(int64_t count, const ReadOptions& reading, State& state) {
     entering_.push_back({std::move(state)});
@@ -243,6 +255,7 @@ class Replay {
         if (g != flowing_[r].end()) add((out * g->second.to(out.scalar_type())).sum());
       }
     }
+    if (t == 0 && last_pass_) last_pass_();
     if (sum.defined()) sum.backward();
     flowing_.assign(leaves.size(), {});
     for (size_t r = 0; r < leaves.size(); ++r) {
@@ -257,6 +270,7 @@ class Replay {
   const Sample& sample_;
   std::vector<Piece> pieces_;
   const TrainOptions& options_;
+  const std::function<void()>& last_pass_;
   std::vector<Entering> entering_;
   Gradients flowing_;  // d loss / d (state after the segment)
 };
@@ -284,7 +298,8 @@ int64_t labelled_positions(const Sample& s) {
 }
 
 StepResult backward(const Model& model, const Sample& sample, int64_t segment, int64_t count,
-                    const TrainOptions& options, const Draws* draws, State* state) {
+                    const TrainOptions& options, const Draws* draws, State* state,
+                    const std::function<void()>& last_pass) {
   State fresh;
   if (!state) {
     fresh = model.initial(sample.ids.size(0));
@@ -298,8 +313,8 @@ StepResult backward(const Model& model, const Sample& sample, int64_t segment, i
     out.labelled += model.memory->extra_labels(p.labels, p.count, draws);
   }
   out.loss = options.backward == "replay"
-                 ? Replay(model, sample, segment, options).run(count, reading, *state)
-                 : Unrolled(model, sample, segment, options).run(count, reading, *state);
+                 ? Replay(model, sample, segment, options, last_pass).run(count, reading, *state)
+                 : Unrolled(model, sample, segment, options, last_pass).run(count, reading, *state);
   return out;
 }
 

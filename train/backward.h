@@ -4,6 +4,8 @@
 // one segment only. Gradients are added to those of the parameters.
 #pragma once
 
+#include <functional>
+
 #include "memory/model.h"
 #include "train/options.h"
 #include "train/sample_source.h"
@@ -23,9 +25,11 @@ int64_t labelled_positions(const Model& model, const Sample& sample, int64_t seg
 
 // `segment`: text tokens of a segment. `state`: where the texts stand, and after the call where they stand
 // then, without a graph; null: the texts begin, and nothing is kept. `count` divides the sum of losses: the
-// labelled positions of the whole batch, of which `sample` may be a part.
+// labelled positions of the whole batch, of which `sample` may be a part. `last_pass` is called before the
+// last pass that adds to gradients.
 StepResult backward(const Model& model, const Sample& sample, int64_t segment, int64_t count,
-                    const TrainOptions& options, const Draws* draws, State* state = nullptr);
+                    const TrainOptions& options, const Draws* draws, State* state = nullptr,
+                    const std::function<void()>& last_pass = {});
 
 struct Measured {
   double loss = 0, accuracy = 0;

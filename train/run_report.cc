@@ -17,7 +17,7 @@ namespace {
 using Points = std::vector<std::pair<double, double>>;
 
 constexpr size_t kMostPoints = 400;  // of a curve; more are averaged, a screen shows no more
-constexpr double kWidth = 560, kHeight = 260, kLeft = 64, kRight = 12, kTop = 12, kBottom = 30;
+constexpr double kWidth = 560, kHeight = 260, kLeft = 64, kRight = 22, kTop = 12, kBottom = 30;
 constexpr const char* kColours[] = {"#3b6fd4", "#d1583a", "#3a9a5b", "#9457c2",
                                     "#c08a1e", "#1f9aa5", "#c2487f", "#6b7280"};
 
@@ -108,7 +108,8 @@ std::string chart(const std::string& metric, const std::vector<RunMetrics>& runs
     return kHeight - kBottom - (v - y.low) / (y.high - y.low) * (kHeight - kTop - kBottom);
   };
   std::string out = fmt::format(
-      "<figure><figcaption>{}</figcaption><svg viewBox=\"0 0 {} {}\" role=\"img\" aria-label=\"{}\">\n",
+      "<figure><figcaption>{} <span>by step</span></figcaption><svg viewBox=\"0 0 {} {}\" role=\"img\" "
+      "aria-label=\"{}\">\n",
       escaped(metric), kWidth, kHeight, escaped(metric));
   for (const double v : up) {
     out += fmt::format(
@@ -172,7 +173,8 @@ std::string lowest_of(const RunMetrics& run, const std::string& metric) {
 
 std::string table(const std::vector<RunMetrics>& runs) {
   std::string out =
-      "<table><tr><th>run</th><th>steps</th><th>loss</th><th>lowest held-out loss</th><th>held-out "
+      "<div class=\"wide\"><table><tr><th>run</th><th>steps</th><th>loss</th><th>lowest held-out "
+      "loss</th><th>held-out "
       "accuracy</th>"
       "<th>tokens/s</th></tr>\n";
   for (size_t i = 0; i < runs.size(); ++i) {
@@ -186,7 +188,7 @@ std::string table(const std::vector<RunMetrics>& runs) {
         lowest_of(run, "held_out_loss"), last_of(run, "held_out_accuracy"),
         last_of(run, "tokens_per_second"));
   }
-  return out + "</table>\n";
+  return out + "</table></div>\n";
 }
 
 constexpr const char* kHead = R"(<!doctype html>
@@ -201,12 +203,14 @@ body { margin: 0 auto; max-width: 1240px; padding: 24px; font: 15px/1.5 system-u
   background: var(--paper); }
 h1 { font-size: 20px; font-weight: 600; margin: 0 0 16px; }
 table { border-collapse: collapse; margin-bottom: 24px; font-variant-numeric: tabular-nums; }
-th, td { text-align: left; padding: 6px 18px 6px 0; border-bottom: 1px solid var(--line); }
+.wide { overflow-x: auto; }
+th, td { white-space: nowrap; text-align: left; padding: 6px 18px 6px 0; border-bottom: 1px solid var(--line); }
 th { color: var(--soft); font-weight: 500; }
 .key { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 8px; vertical-align: -1px; }
 main { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(460px, 100%), 1fr)); gap: 16px; }
 figure { margin: 0; padding: 12px; background: var(--card); border-radius: 8px; }
 figcaption { font-weight: 500; margin-bottom: 4px; }
+figcaption span { color: var(--soft); font-weight: 400; }
 svg { width: 100%; height: auto; display: block; }
 svg text { font-size: 11px; fill: var(--soft); }
 svg .grid { stroke: var(--line); }

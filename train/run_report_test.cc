@@ -53,6 +53,31 @@ TEST(RunReport, OnePageHoldsAllRunsAndNothingFromOutside) {
     ++lines;
   EXPECT_EQ(lines, 2U);            // run one's loss, run two's rate; a single point is a circle
   EXPECT_LT(page.size(), 40000U);  // a thousand points were averaged
+  for (const char* outside : {"src=", "href=", "url(", "@import", "<script"})
+    EXPECT_EQ(page.find(outside), std::string::npos) << outside;
+}
+
+// Every tag that opens is closed, in order.
+TEST(RunReport, ThePageIsWellFormed) {
+  RunMetrics a{"one & \"two\"", {}};
+  a.curves["loss"] = {{1, 2.0}, {2, 1.0}};
+  a.curves["rmt/<norm>"] = {{1, 2.0}};
+  const std::string page = run_report({a, a});
+  std::vector<std::string> open;
+  for (size_t at = page.find('<', page.find("<html")); at != std::string::npos; at = page.find('<', at + 1)) {
+    const size_t end = page.find('>', at);
+    ASSERT_NE(end, std::string::npos);
+    const std::string tag = page.substr(at + 1, end - at - 1), name = tag.substr(0, tag.find(' '));
+    if (tag.back() == '/' || name == "meta") continue;
+    if (tag[0] != '/') {
+      open.push_back(name);
+      continue;
+    }
+    ASSERT_FALSE(open.empty()) << tag;
+    EXPECT_EQ("/" + open.back(), tag);
+    open.pop_back();
+  }
+  EXPECT_TRUE(open.empty());
 }
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <torch/csrc/autograd/variable.h>
 
 #include "base/error.h"
+#include "ops/recompute.h"
 
 namespace mneme {
 namespace {
@@ -43,7 +44,7 @@ Sharding::Sharding(const std::vector<Parameter>& trained, Collectives& ranks)
     auto accumulator = torch::autograd::impl::grad_accumulator(trained_[i].value());
     accumulator->add_post_hook(std::make_unique<torch::autograd::utils::LambdaPostHook>(
         [this, i](const torch::autograd::variable_list& outputs, const torch::autograd::variable_list&) {
-          if (expecting_) gradient_ready(i);
+          if (expecting_) gradient_ready(i);  // throws out of the backward pass
           return outputs;
         }));
     hooks_->accumulators.push_back(std::move(accumulator));
@@ -76,13 +77,19 @@ std::vector<Parameter> Sharding::owned() const {
 
 void Sharding::expect_gradients() {
   for (Bucket& b : buckets_) b.ready = 0;
+  ready_.assign(trained_.size(), false);
   expecting_ = true;
 }
 
 void Sharding::gradient_ready(size_t parameter) {
+  MNEME_CHECK(!ready_[parameter], trained_[parameter].name + ": a gradient after the last one");
+  if (!last_gradient()) return;
+  ready_[parameter] = true;
   ++buckets_[bucket_of_[parameter]].ready;
-  while (next_ < buckets_.size() && buckets_[next_].ready == buckets_[next_].parameters.size())
+  while (next_ < buckets_.size() && buckets_[next_].ready == buckets_[next_].parameters.size()) {
     send(buckets_[next_++]);
+    ++sent_early_;
+  }
 }
 
 void Sharding::send(Bucket& bucket) {
@@ -96,6 +103,7 @@ void Sharding::send(Bucket& bucket) {
     at += value.numel();
   }
   bucket.arrived = ranks_.reduce(bucket.flat, bucket.owner);
+  ++sent_;
 }
 
 void Sharding::exchange_gradients() {

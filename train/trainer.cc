@@ -131,12 +131,11 @@ double Trainer::gradients(int64_t step, const Sample& all) {
         {.seed = setup_.seed, .step = static_cast<uint64_t>(step), .row = static_cast<uint64_t>(first)},
         options_.dropout.rates,
         {}};
-    // A replay and recomputed layers reach parameters several times, so nothing may leave before the end.
-    const bool once = options_.backward == "unrolled" && !options_.recompute && first + part >= end;
-    if (sharding_ && once) sharding_->expect_gradients();
+    std::function<void()> last_pass;
+    if (sharding_ && first + part >= end) last_pass = [this] { sharding_->expect_gradients(); };
     const int64_t n = std::min(part, end - first);
     State texts = all.goes_on() ? rows_of(state_.texts, first, n) : model_.initial(n);
-    loss += backward(model_, all.rows(first, n), segment, count, options_, &draws, &texts).loss;
+    loss += backward(model_, all.rows(first, n), segment, count, options_, &draws, &texts, last_pass).loss;
     if (!all.goes_on()) continue;
     texts = texts.compact();  // a resumed run goes on from what a file gives back
     std::move(texts.rows.begin(), texts.rows.end(), state_.texts.rows.begin() + first);
@@ -242,6 +241,7 @@ double Trainer::log(const Step& last, double seconds, int64_t tokens) {
       {"rate", options_.optimizer.lr * rate_factor(options_.schedule, step - 1, options_.steps)},
       {"tokens_per_second", rate}};
   if (setup_.peak_flops > 0) line["share_of_gemm"] = rate * flops_per_token_ / setup_.peak_flops;
+  if (sharding_) line["gradients_sent_early"] = sharding_->share_sent_early();
   const double measured = held_out(segments, line);
   if (!first_rank()) return measured;
   metrics_->add(line);
