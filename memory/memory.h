@@ -80,7 +80,7 @@ struct Step {
   std::vector<Span> spans;       // rows that take part
   const Draws* draws = nullptr;  // random numbers in training; null: evaluation
   Trace* trace = nullptr;
-  Prepared* prepared = nullptr;  // null: nothing is computed ahead
+  Prepared* prepared = nullptr;              // null: nothing is computed ahead
   std::vector<Prediction>* extra = nullptr;  // in training: where extend() puts predictions of its own
 
   // Where in this call the row's segments begin, from that of the span on, by explicit ends or a grid of so
