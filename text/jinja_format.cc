@@ -39,9 +39,10 @@ std::string print_real(double value, char type, int64_t precision, bool alternat
 }
 
 std::string digits_in_base(uint64_t value, unsigned base, bool capital) {
+  const char* digits = capital ? "0123456789ABCDEF" : "0123456789abcdef";
   std::string out;
   do {
-    out += (capital ? "0123456789ABCDEF" : "0123456789abcdef")[value % base];
+    out += digits[value % base];
     value /= base;
   } while (value);
   std::reverse(out.begin(), out.end());

@@ -52,7 +52,8 @@ Trie::Trie(std::vector<std::pair<std::string_view, int32_t>> keys) {
       open.push_back({children[c].second, end, range.depth + 1, child});
     }
   }
-  while (!taken[units_.size() - 1]) units_.pop_back();
+  // Either may have grown further than the other.
+  while (units_.size() > taken.size() || !taken[units_.size() - 1]) units_.pop_back();
 }
 
 Trie::Match Trie::longest_prefix(int32_t node, std::string_view text) const {
