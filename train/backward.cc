@@ -62,15 +62,27 @@ LossResult segment_loss(const Model& model, const Piece& piece, State& state, co
                             (plain ? targets[0] : at::cat(targets)).to(reading.hidden.device()), correct);
 }
 
-class Unrolled {
- public:
-  Unrolled(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options,
-           const std::function<void()>& last_pass)
+// What both ways of finding gradients are given: texts in pieces, and whom to tell before the last backward
+// pass.
+struct Task {
+  Task(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options,
+       const std::function<void()>& last_pass)
       : model_(model),
-        sample_(sample),
+        rows_(sample.ids.size(0)),
         pieces_(cut(sample, segment)),
         options_(options),
         last_pass_(last_pass) {}
+
+  const Model& model_;
+  const int64_t rows_;
+  const std::vector<Piece> pieces_;
+  const TrainOptions& options_;
+  const std::function<void()>& last_pass_;
+};
+
+class Unrolled : private Task {
+ public:
+  using Task::Task;
 
   double run(int64_t count, const ReadOptions& reading, State& state) const {
     const Truncation kind = parse_truncation(options_.truncation);
@@ -90,13 +102,6 @@ class Unrolled {
     mean.backward();
     return mean.item<double>();
   }
-
- private:
-  const Model& model_;
-  const Sample& sample_;
-  std::vector<Piece> pieces_;
-  const TrainOptions& options_;
-  const std::function<void()>& last_pass_;
 };
 
 // What of a row may carry gradients to the segment before, by names: its tensors, and the keys and values of
@@ -165,15 +170,9 @@ class Carried {
   Row& row_;
 };
 
-class Replay {
+class Replay : private Task {
  public:
-  Replay(const Model& model, const Sample& sample, int64_t segment, const TrainOptions& options,
-         const std::function<void()>& last_pass)
-      : model_(model),
-        sample_(sample),
-        pieces_(cut(sample, segment)),
-        options_(options),
-        last_pass_(last_pass) {}
+  using Task::Task;
 
   double run(int64_t count, const ReadOptions& reading, State& state) {
     entering_.push_back({std::move(state)});
@@ -181,7 +180,7 @@ class Replay {
     const Truncation kind = parse_truncation(options_.truncation);
     const auto n = static_cast<int64_t>(pieces_.size());
     double total = 0;
-    flowing_.assign(static_cast<size_t>(sample_.ids.size(0)), {});
+    flowing_.assign(static_cast<size_t>(rows_), {});
     for (int64_t t = n; t-- > 0;) {
       const Cuts cuts = cuts_at(kind, t, n, options_.depth);
       if (cuts.after) flowing_.assign(flowing_.size(), {});
@@ -266,11 +265,6 @@ class Replay {
     return value;
   }
 
-  const Model& model_;
-  const Sample& sample_;
-  std::vector<Piece> pieces_;
-  const TrainOptions& options_;
-  const std::function<void()>& last_pass_;
   std::vector<Entering> entering_;
   Gradients flowing_;  // d loss / d (state after the segment)
 };
