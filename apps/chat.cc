@@ -184,7 +184,7 @@ class Talk {
   double seconds_ = 0;
 };
 
-int run(int argc, const char* const* argv) {
+int run_chat(int argc, const char* const* argv) {
   ChatCommandOptions o;
   o.generate.max_tokens = 512;
   if (!read_model_options(kChatCommand, argc, argv, o)) return 0;
@@ -207,6 +207,6 @@ int run(int argc, const char* const* argv) {
 
 const Command kChatCommand = {
     "chat", "a conversation in the terminal, kept in a session", "mneme chat --model DIR [--session FILE]",
-    "mneme chat --model models/smol --session me.state --sampler.temperature 0.7", run};
+    "mneme chat --model models/smol --session me.state --sampler.temperature 0.7", run_chat};
 
 }  // namespace mneme

@@ -159,7 +159,7 @@ int run_diff(int argc, const char* const* argv) {
   return 0;
 }
 
-int run(int argc, const char* const* argv) {
+int run_convert(int argc, const char* const* argv) {
   if (argc > 1 && std::string_view(argv[1]) == "diff") return run_diff(argc - 1, argv + 1);
   ConvertOptions o;
   if (!read_options(kConvertCommand, argc, argv, o)) return 0;
@@ -210,11 +210,11 @@ int run(int argc, const char* const* argv) {
 
 }  // namespace
 
-const Command kConvertCommand = {"convert",
-                                 "a model from one form of files into another, adapters in and out",
-                                 "mneme convert [--to folder|gguf|original|adapter] [--store TYPE] "
-                                 "[--adapter DIR]... [--verify] SOURCE TARGET\n"
-                                 "mneme convert diff make|apply RAW TUNED|DIFF TARGET",
-                                 "mneme convert --store q8_0 --verify models/stories stories.gguf", run};
+const Command kConvertCommand = {
+    "convert", "a model from one form of files into another, adapters in and out",
+    "mneme convert [--to folder|gguf|original|adapter] [--store TYPE] "
+    "[--adapter DIR]... [--verify] SOURCE TARGET\n"
+    "mneme convert diff make|apply RAW TUNED|DIFF TARGET",
+    "mneme convert --store q8_0 --verify models/stories stories.gguf", run_convert};
 
 }  // namespace mneme

@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "data/prepare.h"
 #include "data/token_set.h"
+#include "io/tokenizer_copy.h"
 #include "tasks/associative_recall.h"
 #include "tasks/needle.h"
 #include "tasks/passkey.h"
@@ -27,7 +28,7 @@ extern const Command kDataTokenizer;  // data_tokenizer.cc
 
 namespace {
 
-void print(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
+void put(const std::string& text) { std::fwrite(text.data(), 1, text.size(), stdout); }
 
 // How documents are read and tokenised: the same for preparing and for inspecting.
 struct ReadOptions {
@@ -136,6 +137,7 @@ int run_prepare(int argc, const char* const* argv) {
   options.vocabulary = o.read.vocabulary;
   options.fingerprint = reading.fingerprint;
   const PrepareReport report = prepare_data(options, reading.tokenizer.get());
+  if (!o.read.tokenizer.empty()) copy_tokenizer(o.read.tokenizer, o.out);  // for the models trained on it
   for (const SourceFile& file : report.files) log_info("data", "{}: {}", file.path, file.description);
   if (report.resumed > 0) log_info("data", "{} documents were there already", report.resumed);
   if (report.untrained > 0)
@@ -149,12 +151,12 @@ int run_prepare(int argc, const char* const* argv) {
                                  {"untrained", report.untrained},
                                  {"resumed", report.resumed},
                                  {"done", report.stopped == 0}};
-    print(dump_json(line) + "\n");
+    put(dump_json(line) + "\n");
   } else {
-    print(format_grouped(static_cast<uint64_t>(report.documents)) + " documents, " +
-          format_grouped(static_cast<uint64_t>(report.tokens)) + " tokens, " +
-          format_grouped(static_cast<uint64_t>(report.trained)) + " of them trained, in " +
-          std::to_string(report.shards) + " shards in " + o.out + "\n");
+    put(format_grouped(static_cast<uint64_t>(report.documents)) + " documents, " +
+        format_grouped(static_cast<uint64_t>(report.tokens)) + " tokens, " +
+        format_grouped(static_cast<uint64_t>(report.trained)) + " of them trained, in " +
+        std::to_string(report.shards) + " shards in " + o.out + "\n");
   }
   return report.stopped;
 }
@@ -303,9 +305,9 @@ class Inspection {
 
   void show(int64_t number, const TokenizedDocument& document, const std::string& where) const {
     if (o_.common.json) return;
-    print("--- document " + std::to_string(number) + " of " + where + ", " +
-          std::to_string(document.ids.size()) + " tokens\n" +
-          painted(document, reading_.tokenizer.get(), o_.most, colour_) + "\n");
+    put("--- document " + std::to_string(number) + " of " + where + ", " +
+        std::to_string(document.ids.size()) + " tokens\n" +
+        painted(document, reading_.tokenizer.get(), o_.most, colour_) + "\n");
   }
 
   void report(const std::string& name, const std::string& format, const Counts& c) const {
@@ -314,13 +316,13 @@ class Inspection {
           {"input", name},       {"format", format},     {"documents", c.documents},
           {"tokens", c.tokens},  {"trained", c.trained}, {"masked", c.tokens - c.trained},
           {"longest", c.longest}};
-      print(dump_json(line) + "\n");
+      put(dump_json(line) + "\n");
       return;
     }
     const auto number = [](int64_t n) { return format_grouped(static_cast<uint64_t>(n)); };
-    print(name + ": " + format + "\n  " + number(c.documents) + " documents, the longest of " +
-          number(c.longest) + " tokens\n  " + number(c.tokens) + " tokens: " + number(c.trained) +
-          " trained, " + number(c.tokens - c.trained) + " masked\n");
+    put(name + ": " + format + "\n  " + number(c.documents) + " documents, the longest of " +
+        number(c.longest) + " tokens\n  " + number(c.tokens) + " tokens: " + number(c.trained) +
+        " trained, " + number(c.tokens - c.trained) + " masked\n");
   }
 
   const InspectOptions& o_;
@@ -383,7 +385,7 @@ int run_synth(int argc, const char* const* argv) {
     if (file) {
       file->write(line);
     } else {
-      print(line);
+      put(line);
     }
   }
   if (file) file->commit();
@@ -404,7 +406,7 @@ const Command kSynth = {"data synth", "generate examples of a task as JSON lines
                         "mneme data synth --task needle --needle.keys 4 --count 1000 --out needle.jsonl",
                         run_synth};
 
-int run(int argc, const char* const* argv) {
+int run_data(int argc, const char* const* argv) {
   const Command* parts[] = {&kPrepare, &kInspect, &kSynth, &kDataTokenizer};
   const std::string word = argc > 1 ? argv[1] : "--help";
   for (const Command* part : parts) {
@@ -418,11 +420,11 @@ int run(int argc, const char* const* argv) {
     return 0;
   }
   if (word == "--help" || word == "-h") {
-    print("mneme data: " + std::string(kDataCommand.summary) + "\n\n");
+    put("mneme data: " + std::string(kDataCommand.summary) + "\n\n");
     for (const Command* part : parts) {
-      print("  " + std::string(part->usage) + "\n      " + std::string(part->summary) + "\n");
+      put("  " + std::string(part->usage) + "\n      " + std::string(part->summary) + "\n");
     }
-    print("\neach with --help\n");
+    put("\neach with --help\n");
     return 0;
   }
   throw Error(Kind::usage, "unknown 'mneme data " + word + "'",
@@ -433,6 +435,6 @@ int run(int argc, const char* const* argv) {
 
 const Command kDataCommand = {"data", "prepare, inspect and generate training data",
                               "mneme data prepare|inspect|synth|tokenizer ...",
-                              "mneme data inspect chats.jsonl --tokenizer models/llama", run};
+                              "mneme data inspect chats.jsonl --tokenizer models/llama", run_data};
 
 }  // namespace mneme

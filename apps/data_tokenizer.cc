@@ -32,7 +32,7 @@ struct TokenizerOptions {
   }
 };
 
-int run(int argc, const char* const* argv) {
+int run_data_tokenizer(int argc, const char* const* argv) {
   TokenizerOptions o;
   if (!read_options(kDataTokenizer, argc, argv, o)) return 0;
   if (o.input.empty()) throw Error(Kind::usage, "there is nothing to learn from", "name texts");
@@ -65,8 +65,8 @@ int run(int argc, const char* const* argv) {
 
 }  // namespace
 
-const Command kDataTokenizer = {"data tokenizer", "learn a byte-level BPE from texts",
-                                "mneme data tokenizer INPUT... --out FILE",
-                                "mneme data tokenizer books/ --vocabulary 8192 --out tokenizer.json", run};
+const Command kDataTokenizer = {
+    "data tokenizer", "learn a byte-level BPE from texts", "mneme data tokenizer INPUT... --out FILE",
+    "mneme data tokenizer books/ --vocabulary 8192 --out tokenizer.json", run_data_tokenizer};
 
 }  // namespace mneme

@@ -45,7 +45,7 @@ std::vector<int32_t> read_ids(const std::string& line, int64_t number) {
   return out;
 }
 
-int run(int argc, const char* const* argv) {
+int run_detokenize(int argc, const char* const* argv) {
   DetokenizeOptions options;
   if (!read_options(kDetokenizeCommand, argc, argv, options)) return 0;
   if (options.common.json && options.plain) {
@@ -68,9 +68,9 @@ int run(int argc, const char* const* argv) {
 
 }  // namespace
 
-const Command kDetokenizeCommand = {"detokenize",
-                                    "token ids to text, one JSON string for each JSON list on standard input",
-                                    "mneme detokenize --tokenizer <path> [--special] [--plain] < ids",
-                                    "echo '[15043, 3186]' | mneme detokenize --tokenizer models/llama", run};
+const Command kDetokenizeCommand = {
+    "detokenize", "token ids to text, one JSON string for each JSON list on standard input",
+    "mneme detokenize --tokenizer <path> [--special] [--plain] < ids",
+    "echo '[15043, 3186]' | mneme detokenize --tokenizer models/llama", run_detokenize};
 
 }  // namespace mneme

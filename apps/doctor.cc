@@ -206,7 +206,10 @@ void line(const std::string& name, const std::string& value) {
 
 std::string words(const json& list) {
   std::string out;
-  for (const auto& item : list) out += (out.empty() ? "" : " ") + item.get<std::string>();
+  for (const auto& item : list) {
+    if (!out.empty()) out += ' ';
+    out += item.get<std::string>();
+  }
   return out;
 }
 
@@ -256,7 +259,7 @@ void print(const json& report) {
   }
 }
 
-int run(int argc, const char* const* argv) {
+int run_doctor(int argc, const char* const* argv) {
   DoctorOptions options;
   if (!read_options(kDoctorCommand, argc, argv, options)) return 0;
   json report = {{"versions", versions()}, {"machine", machine(at::get_num_threads())}};
@@ -273,6 +276,7 @@ int run(int argc, const char* const* argv) {
 }  // namespace
 
 const Command kDoctorCommand = {"doctor", "what this machine offers, what of it is used, and what is missing",
-                                "mneme doctor [--no-measure] [--json]", "mneme doctor --threads 1", run};
+                                "mneme doctor [--no-measure] [--json]", "mneme doctor --threads 1",
+                                run_doctor};
 
 }  // namespace mneme

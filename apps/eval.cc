@@ -70,7 +70,7 @@ struct EvalOptions {
   }
 };
 
-void print(const std::string& line) {
+void print_line(const std::string& line) {
   std::fwrite(line.data(), 1, line.size(), stdout);
   std::fputc('\n', stdout);
   std::fflush(stdout);
@@ -145,11 +145,11 @@ void recall(const EvalOptions& o, const Model& model) {
       line["by_distance"].push_back({{"distance", d}, {"accuracy", a.value()}, {"asked", a.asked}});
       distances += fmt::format(" {}: {:.3f}", d, a.value());
     }
-    print(o.common.json
-              ? line.dump()
-              : fmt::format("{} accuracy {:.3f}  [{:.3f}, {:.3f}]  of {} questions; by distance{}{}",
-                            label(model, use), r.all.value(), r.all.low(), r.all.high(), r.all.asked,
-                            distances, caveat(model)));
+    print_line(o.common.json
+                   ? line.dump()
+                   : fmt::format("{} accuracy {:.3f}  [{:.3f}, {:.3f}]  of {} questions; by distance{}{}",
+                                 label(model, use), r.all.value(), r.all.low(), r.all.high(), r.all.asked,
+                                 distances, caveat(model)));
   }
 }
 
@@ -175,13 +175,13 @@ void passkey(const EvalOptions& o, const Loaded& loaded) {
                    {"remembered_accuracy", r.remembered.value()},
                    {"remembered_asked", r.remembered.asked},
                    {"wrong", r.wrong}});
-      print(o.common.json
-                ? dump_json(line)
-                : fmt::format("{} {:7} characters, {:7.0f} tokens: {:.3f}  [{:.3f}, {:.3f}]  of {}; "
-                              "{} of {} with the key before the last segment{}",
-                              label(loaded.model, use), length, r.tokens, r.all.value(), r.all.low(),
-                              r.all.high(), r.all.asked, r.remembered.right, r.remembered.asked,
-                              caveat(loaded.model)));
+      print_line(o.common.json
+                     ? dump_json(line)
+                     : fmt::format("{} {:7} characters, {:7.0f} tokens: {:.3f}  [{:.3f}, {:.3f}]  of {}; "
+                                   "{} of {} with the key before the last segment{}",
+                                   label(loaded.model, use), length, r.tokens, r.all.value(), r.all.low(),
+                                   r.all.high(), r.all.asked, r.remembered.right, r.remembered.asked,
+                                   caveat(loaded.model)));
     }
   }
 }
@@ -219,11 +219,11 @@ void windows(const EvalOptions& o, const Model& model, const Tokenizer* tokenize
                {"nats_high", optional(interval, &Interval::high)},
                {"perplexity", std::exp(r.nats)},
                {"mean_of_exp", r.mean_of_exp}});
-  print(o.common.json
-            ? line.dump()
-            : fmt::format("{} {}'s windows: perplexity {:.4f} of {} windows ({:.4f} as mean of exp){}",
-                          label(model, MemoryUse::on), o.perplexity.protocol, std::exp(r.nats), r.windows,
-                          r.mean_of_exp, caveat(model)));
+  print_line(o.common.json
+                 ? line.dump()
+                 : fmt::format("{} {}'s windows: perplexity {:.4f} of {} windows ({:.4f} as mean of exp){}",
+                               label(model, MemoryUse::on), o.perplexity.protocol, std::exp(r.nats),
+                               r.windows, r.mean_of_exp, caveat(model)));
 }
 
 void perplexity(const EvalOptions& o, const Model& model, const Tokenizer* tokenizer,
@@ -263,11 +263,11 @@ void perplexity(const EvalOptions& o, const Model& model, const Tokenizer* token
     } else if (use == MemoryUse::on) {
       on = r;
     }
-    print(o.common.json ? line.dump() : text + caveat(model));
+    print_line(o.common.json ? line.dump() : text + caveat(model));
   }
 }
 
-int run(int argc, const char* const* argv) {
+int run_eval(int argc, const char* const* argv) {
   EvalOptions o;
   o.common.seed = 1000003;  // not the seed of a training
   if (!read_model_options(kEvalCommand, argc, argv, o)) return 0;
@@ -297,6 +297,6 @@ int run(int argc, const char* const* argv) {
 const Command kEvalCommand = {
     "eval", "recall, pass keys and perplexity with the memory on, off, shuffled and foreign",
     "mneme eval --model DIR --task recall|passkey|perplexity [INPUT...] [--section.key value]...",
-    "mneme eval --model runs/books/model --task perplexity books/test.txt --use on,off", run};
+    "mneme eval --model runs/books/model --task perplexity books/test.txt --use on,off", run_eval};
 
 }  // namespace mneme

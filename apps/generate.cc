@@ -204,7 +204,7 @@ void check(const GenerateCommandOptions& o) {
                 "add --read FILE and --session FILE");
 }
 
-int run(int argc, const char* const* argv) {
+int run_generate(int argc, const char* const* argv) {
   GenerateCommandOptions o;
   if (!read_model_options(kGenerateCommand, argc, argv, o)) return 0;
   check(o);
@@ -221,6 +221,6 @@ int run(int argc, const char* const* argv) {
 const Command kGenerateCommand = {
     "generate", "go on from prompts, or with a session",
     "mneme generate --model DIR [--session FILE] [PROMPT]...",
-    "mneme generate --model models/stories --max-tokens 60 \"Once upon a time\"", run};
+    "mneme generate --model models/stories --max-tokens 60 \"Once upon a time\"", run_generate};
 
 }  // namespace mneme

@@ -21,7 +21,7 @@ struct InspectOptions {
   }
 };
 
-int run(int argc, const char* const* argv) {
+int run_inspect(int argc, const char* const* argv) {
   InspectOptions o;
   if (!read_options(kInspectCommand, argc, argv, o)) return 0;
   const nlohmann::ordered_json d = describe_path(o.path);
@@ -35,6 +35,6 @@ int run(int argc, const char* const* argv) {
 }  // namespace
 
 const Command kInspectCommand = {"inspect", "what a model, adapter, state or file of tensors is",
-                                 "mneme inspect [--json] PATH", "mneme inspect models/stories", run};
+                                 "mneme inspect [--json] PATH", "mneme inspect models/stories", run_inspect};
 
 }  // namespace mneme

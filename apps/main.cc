@@ -11,12 +11,9 @@
 #include <vector>
 
 #include "apps/command.h"
+#include "apps/versions.h"
 #include "base/error.h"
 #include "tensor/tensor.h"
-
-#ifndef MNEME_VERSION
-#error "the build defines MNEME_VERSION"
-#endif
 
 namespace mneme {
 
@@ -86,7 +83,7 @@ const Command* find_command(std::string_view name) {
 
 void print_overview() {
   std::printf("mneme %s: language models with a long-term memory\n\nusage: mneme COMMAND [options]\n",
-              MNEME_VERSION);
+              version());
   for (const CommandGroup& group : command_groups()) {
     std::printf("\n%s:\n", group.title);
     for (const Command* c : group.commands) {
@@ -128,7 +125,7 @@ const Command& command_named(const std::string& name) {
 int dispatch(int argc, const char* const* argv) {
   const std::string first = argc > 1 ? argv[1] : "--help";
   if (first == "--version") {
-    std::printf("mneme %s\n", MNEME_VERSION);
+    std::printf("mneme %s\n", version());
     return 0;
   }
   if (first == "help" && argc > 2 && std::strcmp(argv[2], "--markdown") == 0) return print_manual();

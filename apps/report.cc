@@ -23,7 +23,7 @@ struct ReportOptions {
   }
 };
 
-int run(int argc, const char* const* argv) {
+int run_report(int argc, const char* const* argv) {
   ReportOptions o;
   if (!read_options(kReportCommand, argc, argv, o)) return 0;
   if (o.kind != "run")
@@ -38,8 +38,8 @@ int run(int argc, const char* const* argv) {
 
 }  // namespace
 
-const Command kReportCommand = {"report", "a page with the curves of training runs",
-                                "mneme report run DIR...",
-                                "mneme report run runs/recall-rmt runs/recall-hmt --out report.html", run};
+const Command kReportCommand = {
+    "report", "a page with the curves of training runs", "mneme report run DIR...",
+    "mneme report run runs/recall-rmt runs/recall-hmt --out report.html", run_report};
 
 }  // namespace mneme

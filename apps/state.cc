@@ -69,7 +69,7 @@ int diff(const StateOptions& o) {
   return all.empty() ? 0 : 1;
 }
 
-int run(int argc, const char* const* argv) {
+int run_state(int argc, const char* const* argv) {
   StateOptions o;
   if (!read_options(kStateCommand, argc, argv, o)) return 0;
   const struct {
@@ -92,6 +92,6 @@ int run(int argc, const char* const* argv) {
 
 const Command kStateCommand = {"state", "look at sessions, fork them, trim them, compare them",
                                "mneme state inspect|fork|trim|diff FILE [FILE] [--back N] [--keep N]",
-                               "mneme state fork story.state other.state --back 1", run};
+                               "mneme state fork story.state other.state --back 1", run_state};
 
 }  // namespace mneme

@@ -39,7 +39,7 @@ nlohmann::ordered_json read_ordered(const std::string& path) {
   return parse_ordered_json(text, "standard input");
 }
 
-int run(int argc, const char* const* argv) {
+int run_template(int argc, const char* const* argv) {
   TemplateOptions o;
   if (!read_options(kTemplateCommand, argc, argv, o)) return 0;
   if ((o.messages == "-") + (o.tools == "-") + (o.variables == "-") > 1) {
@@ -78,6 +78,6 @@ const Command kTemplateCommand = {"template", "render a conversation through a c
                                   "mneme template --file T --messages FILE [--tools FILE] [--bos S] [--eos "
                                   "S] [--now TIME] [--add-generation-prompt]",
                                   "mneme template --file model/ --messages chat.json --add-generation-prompt",
-                                  run};
+                                  run_template};
 
 }  // namespace mneme

@@ -46,7 +46,7 @@ void print_ids(const std::vector<int32_t>& ids) {
   std::fwrite(out.data(), 1, out.size(), stdout);
 }
 
-int run(int argc, const char* const* argv) {
+int run_tokenize(int argc, const char* const* argv) {
   TokenizeOptions options;
   if (!read_options(kTokenizeCommand, argc, argv, options)) return 0;
   if (options.common.json && options.plain) {
@@ -66,6 +66,6 @@ int run(int argc, const char* const* argv) {
 const Command kTokenizeCommand = {
     "tokenize", "token ids, a JSON list for each line of standard input: a JSON string, or text as it stands",
     "mneme tokenize --tokenizer <path> [--special] [--json | --plain] < texts",
-    "echo '\"Hello world\"' | mneme tokenize --tokenizer models/llama", run};
+    "echo '\"Hello world\"' | mneme tokenize --tokenizer models/llama", run_tokenize};
 
 }  // namespace mneme

@@ -1,5 +1,4 @@
 // mneme train: trains a model with any memory method, from scratch or from a folder; resumes by itself.
-#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -11,10 +10,12 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/threads.h"
+#include "io/hf_folder.h"
 #include "memory/model_folder.h"
 #include "train/collectives.h"
 #include "train/estimate.h"
 #include "train/launch.h"
+#include "train/measure.h"
 #include "train/trainer.h"
 
 namespace mneme {
@@ -60,18 +61,15 @@ Model open_model(const TrainCommandOptions& o, at::ScalarType activations) {
   return load_model(o.model, load);
 }
 
-// Products of a size that the machine does well, so that a share of them says how well the rest does.
-double gemm_rate(at::ScalarType type) {
-  const at::NoGradGuard no_grad;
-  Weight w(at::ones({1024, 1024}, type));
-  const Tensor x = at::ones({512, 1024}, type);
-  double best = 1e9;
-  for (int i = 0; i < 12; ++i) {
-    const auto start = std::chrono::steady_clock::now();
-    linear(x, w);
-    best = std::min(best, std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+// What the model's ids mean: the tokenizer that is named, or that of the prepared data, or the former
+// model's.
+std::string tokenizer_of(const TrainCommandOptions& o) {
+  if (!o.data.tokenizer.empty()) return o.data.tokenizer;
+  if (o.data.kind == "tokens" && is_folder(o.data.train) &&
+      !HfFolder::open(o.data.train).tokenizer_files().empty()) {
+    return o.data.train;
   }
-  return 2.0 * 512 * 1024 * 1024 / best;
+  return o.model;
 }
 
 void save_result(const Model& model, const std::vector<Parameter>& trained, const TrainCommandOptions& o) {
@@ -86,12 +84,9 @@ void save_result(const Model& model, const std::vector<Parameter>& trained, cons
     if (!o.merge) return;
     merge_lora(*model.decoder);
   }
-  save_model(model, join_path(o.out, "model"), o.model);
+  save_model(model, join_path(o.out, "model"), tokenizer_of(o));
   log_info("train", "{} parameters were trained; the model is {}", trained.size(), join_path(o.out, "model"));
 }
-
-// Arithmetic of a training against that of the products alone, as bench/training_bench finds it.
-constexpr double kShareOfGemm = 0.5;
 
 double available_memory() {
   std::ifstream file("/proc/meminfo");
@@ -109,7 +104,12 @@ int dry_run(const TrainCommandOptions& o, at::ScalarType activations) {
   const Model shape = shape_of_model(read_json(config), memory, o.train.trainable.lora);
   const int64_t segment = o.data.kind == "recall" ? o.data.recall.segment : o.data.segment;
   const TrainingEstimate e = estimate_training(shape, o.train, segment, activations);
-  const double rate = gemm_rate(activations), seconds = e.flops / (rate * kShareOfGemm);
+  const TrainingRates rates = measure_training(shape.decoder->config(), o.train,
+                                               e.segment + shape.memory->extra_slots(e.segment), activations);
+  // A replay reads all but the last segment once more, forwards.
+  const double again = o.train.backward == "replay" ? 4.0 / 3 : 1;
+  const double seconds = again * e.flops / rates.passes +
+                         static_cast<double>(o.train.steps) * static_cast<double>(e.trained) / rates.update;
   const double available = available_memory();
   if (o.common.json) {
     const nlohmann::json line = {{"parameters", e.parameters},
@@ -126,8 +126,13 @@ int dry_run(const TrainCommandOptions& o, at::ScalarType activations) {
                                    {"activations", e.activations},
                                    {"all", e.bytes()},
                                    {"available", available}}},
-                                 {"gemm_flops_per_second", rate},
-                                 {"assumed_share_of_gemm", kShareOfGemm},
+                                 {"measured",
+                                  {{"layers", rates.layers},
+                                   {"width", rates.width},
+                                   {"tokens", rates.tokens},
+                                   {"flops_per_second", rates.passes},
+                                   {"updated_parameters_per_second", rates.update},
+                                   {"gemm_flops_per_second", rates.gemm}}},
                                  {"seconds", seconds}};
     std::printf("%s\n", line.dump().c_str());
     return 0;
@@ -152,9 +157,13 @@ int dry_run(const TrainCommandOptions& o, at::ScalarType activations) {
         std::pair{"  activations", e.activations}}) {
     row(name, format_bytes(bytes));
   }
-  row("time",
-      fmt::format("{} here, at {:.0f}% of the {}FLOP/s that {} products reach now", format_duration(seconds),
-                  100 * kShareOfGemm, format_count(rate), dtype_name(activations)));
+  row("time", fmt::format("{} on this machine, as it trains now", format_duration(seconds)));
+  row("  passes",
+      fmt::format("{}FLOP/s, {:.0f}% of the {}FLOP/s of {} products", format_count(rates.passes),
+                  100 * rates.passes / rates.gemm, format_count(rates.gemm), dtype_name(activations)));
+  row("  updates", fmt::format("{} parameters a second", format_count(rates.update)));
+  row("  measured", fmt::format("just now: {} layers of width {}, {} tokens a pass", rates.layers,
+                                rates.width, rates.tokens));
   return 0;
 }
 
@@ -194,7 +203,7 @@ int train(const TrainCommandOptions& o, at::Device device, at::ScalarType activa
   return code;
 }
 
-int run(int argc, const char* const* argv) {
+int run_train(int argc, const char* const* argv) {
   TrainCommandOptions o;
   if (!read_options(kTrainCommand, argc, argv, o)) return 0;
   if (o.model.empty() == o.architecture.empty()) {
@@ -223,6 +232,7 @@ int run(int argc, const char* const* argv) {
 
 const Command kTrainCommand = {"train", "train a model with any memory method",
                                "mneme train --config RUN.toml --out DIR [--section.key value]...",
-                               "mneme train --config configs/recall-rmt.toml --out runs/recall-rmt", run};
+                               "mneme train --config configs/recall-rmt.toml --out runs/recall-rmt",
+                               run_train};
 
 }  // namespace mneme

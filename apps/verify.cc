@@ -78,7 +78,7 @@ int64_t verify_case(const std::string& folder, const VerifyOptions& options) {
   return missed;
 }
 
-int run(int argc, const char* const* argv) {
+int run_verify(int argc, const char* const* argv) {
   VerifyOptions options;
   if (!read_options(kVerifyCommand, argc, argv, options)) return 0;
   std::vector<std::string> cases;
@@ -102,6 +102,7 @@ int run(int argc, const char* const* argv) {
 }  // namespace
 
 const Command kVerifyCommand = {"verify", "compare with the outputs of the original programs",
-                                "mneme verify <case>...", "mneme verify tests/goldens/rmt/gpt2_train", run};
+                                "mneme verify <case>...", "mneme verify tests/goldens/rmt/gpt2_train",
+                                run_verify};
 
 }  // namespace mneme

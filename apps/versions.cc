@@ -6,8 +6,10 @@
 
 namespace mneme {
 
+const char* version() { return MNEME_VERSION; }
+
 nlohmann::json versions() {
-  return {{"mneme", MNEME_VERSION},
+  return {{"mneme", version()},
           {"libtorch", torch_version()},
           {"onednn", onednn_version()},
           {"compiler", std::string(

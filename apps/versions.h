@@ -5,6 +5,7 @@
 
 namespace mneme {
 
+const char* version();      // of mneme
 nlohmann::json versions();  // of mneme, libtorch, oneDNN and the compiler
 
 }  // namespace mneme

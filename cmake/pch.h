@@ -1,11 +1,13 @@
-// The one precompiled header: libtorch and the heavy parts of the standard library.
+// The one precompiled header of everything that uses libtorch: what nearly all of it includes and never
+// changes.
 #pragma once
-#include "tensor/tensor.h"
-
 #include <algorithm>
 #include <functional>
 #include <map>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
+
+#include "tensor/tensor.h"

@@ -12,7 +12,6 @@ namespace mneme {
 namespace {
 
 std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
-std::string without_leaf(const std::string& name) { return name.substr(0, name.rfind('.')); }
 
 // The package's spelling of a name of the adapter: checkpoints of the bare backbone leave its root out.
 std::string spelled(const Package& p, const std::string& name, const std::string& root) {

@@ -15,7 +15,7 @@
 #include "io/gguf_model.h"
 #include "io/gguf_vocab.h"
 #include "io/hf_folder.h"
-#include "io/hf_tokenizer.h"
+#include "io/tokenizer_copy.h"
 #include "memory/model_folder.h"
 #include "memory/original_config.h"
 #include "model/load.h"
@@ -44,32 +44,21 @@ void compare(const Tokenizer& before, const Tokenizer& after) {
   if (!lost.empty()) log_warning("convert", "the target's tokenizer is not quite the source's: {}", lost);
 }
 
-void write_tokenizer(const FolderWriter& folder, const std::string& gguf) {
-  if (!gguf.ends_with(".gguf")) {
-    throw Error(Kind::usage, "the tokenizer of a folder comes from a folder or a GGUF file, not from " + gguf,
-                "give the folder that the file lies in");
-  }
-  const GgufMetadata metadata = GgufMetadata::load(gguf);
-  if (!metadata.text("tokenizer.ggml.model")) {
-    log_warning("convert", "no tokenizer in {}: the folder will hold none", gguf);
-    return;
-  }
-  const HfTokenizer files = hf_tokenizer(metadata, gguf);
-  write_file(folder.file("tokenizer.json"), files.tokenizer.dump(0) + "\n");
-  write_file(folder.file("tokenizer_config.json"), files.config.dump(2) + "\n");
-  compare(*load_tokenizer(gguf), *load_tokenizer(folder.file("")));
-}
-
 void copy_files(const FolderWriter& folder, const Package& p, const std::string& tokenizer) {
   const std::string from = tokenizer.empty() || tokenizer == kNoTokenizer ? p.files : tokenizer;
   if (from.empty()) return;
   if (is_folder(from)) {
     const HfFolder source = HfFolder::open(from);
     if (source.has("generation_config.json")) folder.copy(source, "generation_config.json");
-    if (tokenizer == kNoTokenizer) return;
-    for (const std::string& name : source.tokenizer_files()) folder.copy(source, name);
-  } else if (tokenizer != kNoTokenizer) {
-    write_tokenizer(folder, tokenizer_file(from));
+  }
+  if (tokenizer == kNoTokenizer) return;
+  const std::string to = folder.file("");
+  if (copy_tokenizer(from, to)) {
+    if (from.ends_with(".gguf")) compare(*load_tokenizer(from), *load_tokenizer(to));
+  } else if (!tokenizer.empty()) {
+    throw Error(Kind::usage, "no tokenizer in '" + from + "'", "name another place, or none");
+  } else if (!is_folder(from)) {
+    log_warning("convert", "no tokenizer in {}: the folder will hold none", from);
   }
 }
 

@@ -13,9 +13,9 @@ namespace {
 constexpr uint64_t kForeign = uint64_t{1} << 41;  // indexes of prompts whose memory is taken by others
 constexpr size_t kShown = 3;                      // wrong answers that are kept
 
-using Ids = std::vector<int64_t>;
+using TokenIds = std::vector<int64_t>;
 
-Ids encode(const Tokenizer& tokenizer, const std::string& text) {
+TokenIds encode(const Tokenizer& tokenizer, const std::string& text) {
   const std::vector<int32_t> ids = tokenizer.encode(text, /*add_special=*/true);
   return {ids.begin(), ids.end()};
 }
@@ -23,7 +23,7 @@ Ids encode(const Tokenizer& tokenizer, const std::string& text) {
 // Prompts and how many of each's tokens lie before its last segment end.
 struct Prompts {
   std::vector<PasskeyExample> examples;
-  std::vector<Ids> ids;
+  std::vector<TokenIds> ids;
   std::vector<int64_t> heads;
 };
 
@@ -92,7 +92,7 @@ PasskeyResult evaluate_passkey(const Model& model, const Tokenizer& tokenizer,
     if (options.trials - first - n == 1) n = n > 2 ? n - 1 : n + 1;  // nobody stays alone
     const Prompts own = draw(tokenizer, filling, seed, static_cast<uint64_t>(first), n, segment);
     State state = model.initial(n);
-    std::vector<Ids> rest = own.ids;
+    std::vector<TokenIds> rest = own.ids;
     if (use != MemoryUse::on) {
       for (size_t r = 0; r < rest.size(); ++r) rest[r].erase(rest[r].begin(), rest[r].begin() + own.heads[r]);
     }

@@ -13,7 +13,7 @@ namespace {
 
 using nlohmann::json;
 
-constexpr int64_t kMaxRank = 1 << 20;
+constexpr int64_t kMaxLoraRank = 1 << 20;
 
 // A value that means "not used".
 bool is_off(const json& value) {
@@ -87,7 +87,7 @@ AdapterConfig AdapterConfig::parse(const json& value, const std::string& where) 
   if (in.string("peft_type", "LORA") != "LORA") in.fail("peft_type", "LORA");
   refuse_unsupported(in);
   AdapterConfig c;
-  c.rank = in.integer_in("r", 1, kMaxRank, 8);
+  c.rank = in.integer_in("r", 1, kMaxLoraRank, 8);
   c.alpha = in.number("lora_alpha", 8);
   c.dropout = in.number("lora_dropout", 0);
   c.rank_stabilised = in.boolean("use_rslora", false);
@@ -103,7 +103,7 @@ AdapterConfig AdapterConfig::parse(const json& value, const std::string& where) 
   c.modules_to_save = strings_or_none(in, "modules_to_save");
   if (const auto patterns = in.object_if("rank_pattern")) {
     for (const auto& [key, unused] : patterns->json().items())
-      c.rank_pattern[key] = patterns->integer_in(key, 1, kMaxRank);
+      c.rank_pattern[key] = patterns->integer_in(key, 1, kMaxLoraRank);
   }
   if (const auto patterns = in.object_if("alpha_pattern")) {
     for (const auto& [key, unused] : patterns->json().items()) c.alpha_pattern[key] = patterns->number(key);

@@ -14,7 +14,7 @@
 namespace mneme {
 namespace {
 
-[[noreturn]] void refuse(const std::string& path, const std::string& why, const std::string& hint = {}) {
+[[noreturn]] void refuse_blob(const std::string& path, const std::string& why, const std::string& hint = {}) {
   throw Error(Kind::input, "cannot read " + path + ": " + why, hint);
 }
 
@@ -29,12 +29,12 @@ struct Descriptor {
 
 Blob map_file(const std::string& path) {
   const Descriptor file{open(path.c_str(), O_RDONLY | O_CLOEXEC)};
-  if (file.fd < 0) refuse(path, std::strerror(errno), errno == ENOENT ? "check the path" : "");
+  if (file.fd < 0) refuse_blob(path, std::strerror(errno), errno == ENOENT ? "check the path" : "");
   struct stat about {};
-  if (fstat(file.fd, &about) != 0) refuse(path, std::strerror(errno));
-  if (!S_ISREG(about.st_mode)) refuse(path, "it is not a regular file");
+  if (fstat(file.fd, &about) != 0) refuse_blob(path, std::strerror(errno));
+  if (!S_ISREG(about.st_mode)) refuse_blob(path, "it is not a regular file");
   const auto size = static_cast<size_t>(about.st_size);
-  if (size == 0) refuse(path, "it is empty", "download or write it again");
+  if (size == 0) refuse_blob(path, "it is empty", "download or write it again");
   // Private and writable: an update in place (training, merging an adapter) copies the page instead of
   // crashing.
   void* start = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_NORESERVE, file.fd, 0);

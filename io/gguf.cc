@@ -10,7 +10,7 @@ namespace mneme {
 namespace {
 
 constexpr uint64_t kDefaultAlignment = 32;
-constexpr uint32_t kMaxRank = 4;
+constexpr uint32_t kMaxDimensions = 4;
 constexpr uint64_t kLeastEntry = 8 + 4 + 4 + 8;  // bytes of a tensor's row in the table
 
 class TableReader {
@@ -38,7 +38,7 @@ class TableReader {
     std::string name(take(number<uint64_t>()));
     GgufFile::Info info;
     const auto rank = number<uint32_t>();
-    if (rank > kMaxRank) refuse("tensor '" + name + "' has " + std::to_string(rank) + " dimensions");
+    if (rank > kMaxDimensions) refuse("tensor '" + name + "' has " + std::to_string(rank) + " dimensions");
     for (uint32_t i = 0; i < rank; ++i)
       info.shape.insert(info.shape.begin(), static_cast<int64_t>(number<uint64_t>()));
     const auto type = number<uint32_t>();

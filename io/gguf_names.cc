@@ -82,17 +82,13 @@ const std::vector<GgufArchitecture>& architectures() {
               "supported: " + list + " (OPT is not in llama.cpp)");
 }
 
-bool ends_with(const std::string& s, const std::string& end) {
-  return s.size() >= end.size() && s.compare(s.size() - end.size(), end.size(), end) == 0;
-}
-
 // The number that {} stands for, "" where there is none, or nothing where `name` is not of the pattern.
 std::optional<std::string> match(const std::string& pattern, const std::string& name) {
   const size_t hole = pattern.find("{}");
   if (hole == std::string::npos) return pattern == name ? std::optional<std::string>("") : std::nullopt;
   const std::string end = pattern.substr(hole + 2);
   if (name.size() <= hole + end.size() || name.compare(0, hole, pattern, 0, hole) != 0 ||
-      !ends_with(name, end)) {
+      !name.ends_with(end)) {
     return std::nullopt;
   }
   std::string number = name.substr(hole, name.size() - hole - end.size());
@@ -103,7 +99,7 @@ std::optional<std::string> match(const std::string& pattern, const std::string& 
 std::optional<GgufName> translate(const GgufArchitecture& a, const std::string& name,
                                   const char* GgufRow::*from, const char* GgufRow::*to) {
   for (const std::string end : {".weight", ".bias"}) {
-    if (!ends_with(name, end)) continue;
+    if (!name.ends_with(end)) continue;
     const std::string stem = name.substr(0, name.size() - end.size());
     for (const GgufRow& row : a.rows) {
       const auto number = match(row.*from, stem);
@@ -174,7 +170,7 @@ std::optional<GgufName> hf_name(const GgufArchitecture& architecture, const std:
 
 bool is_buffer(const GgufArchitecture& architecture, const std::string& hf) {
   return std::any_of(architecture.buffers.begin(), architecture.buffers.end(),
-                     [&](const std::string& end) { return ends_with(hf, end); });
+                     [&](const std::string& end) { return hf.ends_with(end); });
 }
 
 Tensor to_gguf_layout(const Tensor& t, GgufLayout layout, const GgufHeads& heads) {

@@ -36,12 +36,14 @@ struct TokenTable {
   std::vector<std::pair<std::string, std::string>> merges;
 };
 
-[[noreturn]] void refuse(const std::string& where, const std::string& what) {
+[[noreturn]] void refuse_vocabulary(const std::string& where, const std::string& what) {
   throw Error(Kind::input, where + ": " + what + " has no form in GGUF",
               "--tokenizer none writes the model without it");
 }
 
-[[noreturn]] void refuse(const JsonReader& in, const std::string& what) { refuse(in.name(), what); }
+[[noreturn]] void refuse_vocabulary(const JsonReader& in, const std::string& what) {
+  refuse_vocabulary(in.name(), what);
+}
 
 TokenTable empty_table(int64_t rows) {
   TokenTable out;
@@ -118,7 +120,7 @@ std::string step_of(const JsonReader& part) {
   if (type == "ByteLevel" && !part.boolean("add_prefix_space", true)) {
     return part.boolean("use_regex", true) ? std::string(kGpt2Pattern) : "bytes";
   }
-  refuse(part, "the pre-tokenizer '" + type + "'");
+  refuse_vocabulary(part, "the pre-tokenizer '" + type + "'");
 }
 
 // llama.cpp's name of the split patterns: what its reading (text/gguf_patterns.h) gives them back.
@@ -142,7 +144,7 @@ std::string pattern_name(const JsonReader& in) {
     if (known.nfc == nfc) return name;
     found = name;  // all but the normaliser
   }
-  if (found.empty()) refuse(in, "its pre-tokenizer");
+  if (found.empty()) refuse_vocabulary(in, "its pre-tokenizer");
   return found;
 }
 
@@ -151,7 +153,8 @@ bool adds_space(const JsonReader& in) {
     if (part.string("type") == "Prepend") return true;
   }
   for (const JsonReader& part : parts_of(in, "pre_tokenizer", "pretokenizers")) {
-    if (part.string("type") != "Metaspace") refuse(part, "the pre-tokenizer '" + part.string("type") + "'");
+    if (part.string("type") != "Metaspace")
+      refuse_vocabulary(part, "the pre-tokenizer '" + part.string("type") + "'");
     if (part.has("prepend_scheme")) return part.string("prepend_scheme") != "never";
     return part.boolean("add_prefix_space", true);
   }
@@ -246,7 +249,7 @@ GgufSettings gguf_tokens(const json& tokenizer, const std::string& where, int64_
   const JsonReader model = in.object("model");
   // Old files leave the type out; only BPE has merges.
   if (model.string("type", model.has("merges") ? "BPE" : "Unigram") != "BPE")
-    refuse(in, "a tokenizer other than BPE");
+    refuse_vocabulary(in, "a tokenizer other than BPE");
 
   TokenTable table = empty_table(rows);
   read_tokens(in, table);
@@ -271,7 +274,7 @@ GgufSettings gguf_tokens(const json& tokenizer, const std::string& where, int64_
 
 GgufSettings gguf_pieces(const SpmModel& m, const std::string& where, int64_t rows) {
   if (m.type != SpmModelType::bpe && m.type != SpmModelType::unigram)
-    refuse(where, "a SentencePiece model of words or characters");
+    refuse_vocabulary(where, "a SentencePiece model of words or characters");
   if (static_cast<int64_t>(m.pieces.size()) > rows) {
     throw Error(Kind::input, where + ": " + std::to_string(m.pieces.size()) + " pieces, the model has " +
                                  std::to_string(rows) + " rows");
@@ -313,7 +316,7 @@ GgufSettings gguf_vocabulary(const std::string& path, int64_t rows) {
   } else if (name.ends_with(".model") && !holds_ranks(file)) {
     out = gguf_pieces(read_sentencepiece(read_file(file), file), file, rows);
   } else {
-    refuse(file, "this kind of tokenizer file");
+    refuse_vocabulary(file, "this kind of tokenizer file");
   }
   add_special(*tokenizer, out);
   return out;

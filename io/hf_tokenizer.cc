@@ -11,7 +11,7 @@
 namespace mneme {
 namespace {
 
-using json = nlohmann::ordered_json;
+using Json = nlohmann::ordered_json;
 
 constexpr int64_t kUnknown = 2, kControl = 3, kUserDefined = 4, kUnused = 5, kByte = 6;
 constexpr const char* kMark = "\xE2\x96\x81";  // SentencePiece's space
@@ -33,15 +33,15 @@ struct Pieces {
   bool added(size_t i) const { return type[i] == kUnknown || type[i] == kControl || type[i] == kUserDefined; }
 };
 
-json vocab_of(const Pieces& p) {
-  json out = json::object();
-  auto& pairs = out.get_ref<json::object_t&>();  // [] looks through all that are there
+Json vocab_of(const Pieces& p) {
+  Json out = Json::object();
+  auto& pairs = out.get_ref<Json::object_t&>();  // [] looks through all that are there
   for (size_t i = 0; i < p.text.size(); ++i) pairs.emplace_back(std::string(p.text[i]), i);
   return out;
 }
 
-json added_of(const Pieces& p) {
-  json out = json::array();
+Json added_of(const Pieces& p) {
+  Json out = Json::array();
   for (size_t i = 0; i < p.text.size(); ++i) {
     if (!p.added(i)) continue;
     out.push_back({{"id", i},
@@ -63,11 +63,11 @@ std::optional<size_t> id_of(const GgufMetadata& m, const std::string& name, cons
 }
 
 // <s> before and </s> behind a text, where the file says so.
-json surroundings(const GgufMetadata& m, const Pieces& p, bool bos_by_default) {
+Json surroundings(const GgufMetadata& m, const Pieces& p, bool bos_by_default) {
   const bool spm = m.text("tokenizer.ggml.model") == "llama";
   const auto bos = id_of(m, "bos", p, spm ? std::optional<size_t>(1) : std::nullopt);
   const auto eos = id_of(m, "eos", p, spm ? std::optional<size_t>(2) : std::nullopt);
-  json single = json::array(), pair = json::array(), tokens = json::object();
+  Json single = Json::array(), pair = Json::array(), tokens = Json::object();
   const auto add = [&](std::optional<size_t> id) {
     const std::string text(p.text[*id]);
     single.push_back({{"SpecialToken", {{"id", text}, {"type_id", 0}}}});
@@ -80,7 +80,7 @@ json surroundings(const GgufMetadata& m, const Pieces& p, bool bos_by_default) {
   single.push_back({{"Sequence", {{"id", "A"}, {"type_id", 0}}}});
   if (behind) add(eos);
   pair = single;
-  for (json part : single) {
+  for (Json part : single) {
     if (part.contains("Sequence")) part["Sequence"]["id"] = "B";
     part.begin().value()["type_id"] = 1;
     pair.push_back(std::move(part));
@@ -91,20 +91,20 @@ json surroundings(const GgufMetadata& m, const Pieces& p, bool bos_by_default) {
           {"special_tokens", std::move(tokens)}};
 }
 
-json byte_bpe(const GgufMetadata& m, const Pieces& p, const std::string& where) {
+Json byte_bpe(const GgufMetadata& m, const Pieces& p, const std::string& where) {
   const auto merges = m.texts("tokenizer.ggml.merges");
   if (!merges) throw Error(Kind::input, where + ": no tokenizer.ggml.merges in this GGUF file");
   const GgufPatterns pre = gguf_patterns(m.text("tokenizer.ggml.pre").value_or("default"), where);
-  json steps = json::array();
+  Json steps = Json::array();
   for (const std::string_view pattern : pre.patterns) {
     steps.push_back(
         {{"type", "Split"}, {"pattern", {{"Regex", pattern}}}, {"behavior", "Isolated"}, {"invert", false}});
   }
   steps.push_back(
       {{"type", "ByteLevel"}, {"add_prefix_space", false}, {"trim_offsets", true}, {"use_regex", false}});
-  json out = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
+  Json out = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   out["added_tokens"] = added_of(p);
-  out["normalizer"] = pre.nfc ? json{{"type", "NFC"}} : json(nullptr);
+  out["normalizer"] = pre.nfc ? Json{{"type", "NFC"}} : Json(nullptr);
   out["pre_tokenizer"] = {{"type", "Sequence"}, {"pretokenizers", std::move(steps)}};
   out["post_processor"] = surroundings(m, p, pre.adds_bos);
   out["decoder"] = {
@@ -123,7 +123,7 @@ json byte_bpe(const GgufMetadata& m, const Pieces& p, const std::string& where) 
 }
 
 // Any two pieces whose text together is a piece may merge; the higher its score, the earlier.
-json merges_of(const Pieces& p) {
+Json merges_of(const Pieces& p) {
   PieceIds pieces;
   for (size_t i = 0; i < p.text.size(); ++i) {
     if (!p.added(i) && p.type[i] != kByte && p.type[i] != kUnused && !p.text[i].empty())
@@ -139,15 +139,15 @@ json merges_of(const Pieces& p) {
   std::stable_sort(all.begin(), all.end(), [&](const Merge& a, const Merge& b) {
     return p.score[a.whole] != p.score[b.whole] ? p.score[a.whole] > p.score[b.whole] : a.whole < b.whole;
   });
-  json out = json::array();
+  Json out = Json::array();
   for (const Merge& merge : all)
     out.push_back(std::string(p.text[merge.left]) + " " + std::string(p.text[merge.right]));
   return out;
 }
 
-json sentencepiece_bpe(const GgufMetadata& m, const Pieces& p) {
+Json sentencepiece_bpe(const GgufMetadata& m, const Pieces& p) {
   const bool space = m.boolean("tokenizer.ggml.add_space_prefix").value_or(true);
-  json normalizers = json::array(), decoders = json::array();
+  Json normalizers = Json::array(), decoders = Json::array();
   if (space) normalizers.push_back({{"type", "Prepend"}, {"prepend", kMark}});
   normalizers.push_back({{"type", "Replace"}, {"pattern", {{"String", " "}}}, {"content", kMark}});
   decoders.push_back({{"type", "Replace"}, {"pattern", {{"String", kMark}}}, {"content", " "}});
@@ -155,7 +155,7 @@ json sentencepiece_bpe(const GgufMetadata& m, const Pieces& p) {
   decoders.push_back({{"type", "Fuse"}});
   if (space) decoders.push_back({{"type", "Strip"}, {"content", " "}, {"start", 1}, {"stop", 0}});
   const auto unknown = id_of(m, "unknown", p, 0);
-  json out = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
+  Json out = {{"version", "1.0"}, {"truncation", nullptr}, {"padding", nullptr}};
   out["added_tokens"] = added_of(p);
   out["normalizer"] = {{"type", "Sequence"}, {"normalizers", std::move(normalizers)}};
   out["pre_tokenizer"] = nullptr;
@@ -163,7 +163,7 @@ json sentencepiece_bpe(const GgufMetadata& m, const Pieces& p) {
   out["decoder"] = {{"type", "Sequence"}, {"decoders", std::move(decoders)}};
   out["model"] = {{"type", "BPE"},
                   {"dropout", nullptr},
-                  {"unk_token", unknown ? json(p.text[*unknown]) : json(nullptr)},
+                  {"unk_token", unknown ? Json(p.text[*unknown]) : Json(nullptr)},
                   {"continuing_subword_prefix", nullptr},
                   {"end_of_word_suffix", nullptr},
                   {"fuse_unk", true},
@@ -174,8 +174,8 @@ json sentencepiece_bpe(const GgufMetadata& m, const Pieces& p) {
   return out;
 }
 
-json config_of(const GgufMetadata& m, const Pieces& p, bool spm) {
-  json out = json::object();
+Json config_of(const GgufMetadata& m, const Pieces& p, bool spm) {
+  Json out = Json::object();
   const auto token = [&](const char* key, const char* name, std::optional<size_t> missing) {
     if (const auto id = id_of(m, name, p, missing)) out[key] = p.text[*id];
   };

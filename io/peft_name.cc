@@ -13,10 +13,6 @@ namespace {
 
 constexpr uint32_t kMatchLimit = 100'000;  // paths are short; only a hostile pattern gets there
 
-bool ends_with(const std::string& s, std::string_view end) {
-  return s.size() >= end.size() && s.compare(s.size() - end.size(), end.size(), end) == 0;
-}
-
 struct Marker {
   const char* text;
   PeftName::Part part;
@@ -31,7 +27,7 @@ constexpr std::array<Marker, 4> kMarkers{{{".lora_A.", PeftName::Part::lora_a},
 bool is_tail(std::string tail, bool embedding) {
   if (!embedding) {
     if (tail == "weight.") return true;
-    if (!ends_with(tail, ".weight.")) return false;
+    if (!tail.ends_with(".weight.")) return false;
     tail.resize(tail.size() - 7);
   }
   return tail.empty() || tail.find('.') == tail.size() - 1;

@@ -7,7 +7,7 @@
 namespace mneme {
 namespace {
 
-[[noreturn]] void refuse(const std::string& where, const std::string& why) {
+[[noreturn]] void refuse_events(const std::string& where, const std::string& why) {
   throw Error(Kind::input, where + " is not a valid event file: " + why);
 }
 
@@ -32,7 +32,7 @@ class Fields {
   bool next(Field& f) {
     if (at_ == bytes_.size()) return false;
     const uint64_t head = varint();
-    if (head >> 3 == 0 || head >> 3 > (1U << 29)) refuse(where_, "a bad field");
+    if (head >> 3 == 0 || head >> 3 > (1U << 29)) refuse_events(where_, "a bad field");
     f = {static_cast<uint32_t>(head >> 3), static_cast<uint32_t>(head & 7), 0, {}};
     switch (f.wire) {
       case 0:
@@ -48,13 +48,13 @@ class Fields {
         f.integer = number<uint32_t>(take(4));
         return true;
       default:
-        refuse(where_, "wire type " + std::to_string(f.wire));
+        refuse_events(where_, "wire type " + std::to_string(f.wire));
     }
   }
 
  private:
   std::string_view take(uint64_t count) {
-    if (count > bytes_.size() - at_) refuse(where_, "a message is cut short");
+    if (count > bytes_.size() - at_) refuse_events(where_, "a message is cut short");
     at_ += count;
     return bytes_.substr(at_ - count, count);
   }
@@ -65,7 +65,7 @@ class Fields {
       value |= uint64_t{byte & 0x7fU} << shift;
       if (byte < 0x80) return value;
     }
-    refuse(where_, "a number of more than 64 bits");
+    refuse_events(where_, "a number of more than 64 bits");
   }
 
   std::string_view bytes_;
@@ -124,12 +124,12 @@ std::vector<LoggedEvent> parse_events(std::string_view bytes, const std::string&
   std::vector<LoggedEvent> out;
   while (bytes.size() >= kHead) {
     if (number<uint32_t>(bytes.substr(8)) != masked_crc32c(bytes.substr(0, 8)))
-      refuse(where, "a wrong checksum");
+      refuse_events(where, "a wrong checksum");
     const auto length = number<uint64_t>(bytes);
     if (bytes.size() - kHead < kTail || length > bytes.size() - kHead - kTail) break;
     const std::string_view event = bytes.substr(kHead, length);
     if (number<uint32_t>(bytes.substr(kHead + length)) != masked_crc32c(event))
-      refuse(where, "a wrong checksum");
+      refuse_events(where, "a wrong checksum");
     out.push_back(read_event(event, where));
     bytes.remove_prefix(kHead + length + kTail);
   }

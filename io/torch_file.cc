@@ -14,7 +14,7 @@ namespace {
 constexpr std::string_view kMagic("\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19",
                                   10);  // of the old format, an integer
 
-[[noreturn]] void refuse(const std::string& where, const std::string& why) {
+[[noreturn]] void refuse_file(const std::string& where, const std::string& why) {
   throw Error(Kind::input, where + " is not a valid PyTorch file: " + why, "download or write it again");
 }
 
@@ -34,7 +34,7 @@ std::string folder_of(const ZipArchive& zip, const std::string& where) {
     ++found;
   }
   if (found != 1)
-    refuse(where, "the archive holds " + std::to_string(found) + " files data.pkl instead of one");
+    refuse_file(where, "the archive holds " + std::to_string(found) + " files data.pkl instead of one");
   if (zip.contains(folder + "constants.pkl")) {
     throw Error(Kind::input, where + " is a TorchScript program, not a set of tensors",
                 "save its state dict instead");
@@ -88,7 +88,7 @@ TorchObject read_zip(const Blob& blob, const std::string& where, std::optional<Z
   folder = folder_of(*zip, where);
   if (zip->contains(folder + "byteorder")) {
     const Blob order = zip->read(folder + "byteorder");
-    if (rest_of(order, 0) != "little") refuse(where, "its numbers are not little endian");
+    if (rest_of(order, 0) != "little") refuse_file(where, "its numbers are not little endian");
   }
   const Blob program = zip->read(folder + "data.pkl");
   return read_torch_object(read_pickle(rest_of(program, 0), where, torch_globals()), where);
@@ -104,8 +104,9 @@ TorchObject read_old(const Blob& blob, const std::string& where, std::map<std::s
     return pickle;
   };
   const Pickle magic = next(), version = next();
-  if (magic.values[magic.root].text != kMagic) refuse(where, "it does not begin with PyTorch's number");
-  if (version.values[version.root].integer != 1001) refuse(where, "an unknown version of the old format");
+  if (magic.values[magic.root].text != kMagic) refuse_file(where, "it does not begin with PyTorch's number");
+  if (version.values[version.root].integer != 1001)
+    refuse_file(where, "an unknown version of the old format");
   next();
   const Pickle saved = next();
   TorchObject object = read_torch_object(saved, where);
@@ -114,13 +115,14 @@ TorchObject read_old(const Blob& blob, const std::string& where, std::map<std::s
     const std::string key(keys.values[item].text);
     const auto storage = object.storages.find(key);
     if (storage == object.storages.end() || storages.count(key) != 0)
-      refuse(where, "a storage that nothing uses");
+      refuse_file(where, "a storage that nothing uses");
     int64_t count = 0;
-    if (blob.size - at < sizeof count) refuse(where, "it is cut short");
+    if (blob.size - at < sizeof count) refuse_file(where, "it is cut short");
     std::memcpy(&count, blob.data + at, sizeof count);
     at += sizeof count;
     const auto width = static_cast<int64_t>(c10::elementSize(storage->second.dtype));
-    if (count < 0 || count > static_cast<int64_t>(blob.size - at) / width) refuse(where, "it is cut short");
+    if (count < 0 || count > static_cast<int64_t>(blob.size - at) / width)
+      refuse_file(where, "it is cut short");
     storages[key] = Blob{blob.owner, blob.data + at, static_cast<uint64_t>(count * width)};
     at += static_cast<uint64_t>(count * width);
   }
@@ -138,7 +140,7 @@ bool TorchFile::looks_like(const Blob& blob) {
 TorchFile TorchFile::open(const std::string& path) { return parse(map_file(path), path); }
 
 TorchFile TorchFile::parse(Blob blob, std::string where) {
-  if (!looks_like(blob)) refuse(where, "neither a zip archive nor the older format of torch.save");
+  if (!looks_like(blob)) refuse_file(where, "neither a zip archive nor the older format of torch.save");
   TorchFile file;
   file.storages_ = std::make_shared<Storages>();
   Storages& s = *file.storages_;
@@ -147,8 +149,8 @@ TorchFile TorchFile::parse(Blob blob, std::string where) {
   for (const auto& [key, storage] : object.storages) {
     const uint64_t need = static_cast<uint64_t>(storage.count) * c10::elementSize(storage.dtype);
     if (s.bytes(key) < need) {
-      refuse(where, "storage '" + key + "' has " + std::to_string(s.bytes(key)) + " bytes instead of " +
-                        std::to_string(need));
+      refuse_file(where, "storage '" + key + "' has " + std::to_string(s.bytes(key)) + " bytes instead of " +
+                             std::to_string(need));
     }
   }
   for (auto& [name, t] : object.tensors) {

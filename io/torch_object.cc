@@ -14,7 +14,7 @@ using Tag = PickleValue::Tag;
 
 constexpr int kMaxDepth = 64;
 constexpr size_t kMaxVisits = size_t{1} << 22, kMaxNameBytes = size_t{1} << 28;
-constexpr size_t kMaxRank = 64;
+constexpr size_t kMaxTensorRank = 64;
 constexpr int64_t kMaxElements = int64_t{1} << 56;  // so that bytes fit an int64
 // A view may repeat elements (stride 0). Making such a tensor dense must stay possible.
 constexpr int64_t kMaxRepeated = int64_t{1} << 28;
@@ -200,7 +200,7 @@ std::vector<int64_t> Walker::numbers(const std::string& path, const PickleValue&
   if (all.tag != Tag::list || index >= all.items.size()) refuse(path, "is a call with too few arguments");
   const PickleValue* list = &at(all.items[index]);
   if (role(*list) == Role::sequence) list = &argument(path, *list, 0, Tag::list);  // torch.Size((2, 3))
-  if (list->tag != Tag::list || list->items.size() > kMaxRank) refuse(path, "has a bad shape");
+  if (list->tag != Tag::list || list->items.size() > kMaxTensorRank) refuse(path, "has a bad shape");
   std::vector<int64_t> out;
   for (const uint32_t item : list->items) {
     if (at(item).tag != Tag::integer || at(item).integer < 0) refuse(path, "has a bad shape");

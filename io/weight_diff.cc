@@ -16,10 +16,6 @@ namespace {
 constexpr const char* kSumFile = "checksum_psum.txt";
 constexpr double kFirstPublishedSum = 49798.7656;
 
-bool ends_with(const std::string& s, const std::string& tail) {
-  return s.size() >= tail.size() && s.compare(s.size() - tail.size(), tail.size(), tail) == 0;
-}
-
 Tensor frequencies(int64_t count, double theta) {
   const Tensor n = at::arange(count, at::kDouble) / static_cast<double>(count);
   return at::pow(at::scalar_tensor(theta, at::kDouble), -n).to(at::kFloat);
@@ -38,12 +34,12 @@ void check_fits(const WeightSource& raw, const WeightSource& other) {
   for (const std::string& name : other.names()) {
     const std::vector<int64_t> shape = other.info(name).shape;
     if (!raw.contains(name)) {
-      if (ends_with(name, "rotary_emb.inv_freq") && shape.size() == 1 && shape[0] > 0) continue;
+      if (name.ends_with("rotary_emb.inv_freq") && shape.size() == 1 && shape[0] > 0) continue;
       throw Error(Kind::input, raw.where() + ": '" + name + "' is missing, which " + other.where() + " has",
                   "use the model that was fine-tuned");
     }
     const std::vector<int64_t> own = raw.info(name).shape;
-    const bool vocabulary = ends_with(name, "embed_tokens.weight") || ends_with(name, "lm_head.weight");
+    const bool vocabulary = name.ends_with("embed_tokens.weight") || name.ends_with("lm_head.weight");
     const bool grows = vocabulary && own.size() == 2 && shape.size() == 2 && own[1] == shape[1] &&
                        own[0] > 0 && own[0] < shape[0];
     if (own != shape && !grows) {

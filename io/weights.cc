@@ -209,15 +209,11 @@ std::string find_in_folder(const std::string& folder) {
               "or .gguf file");
 }
 
-bool ends_with(const std::string& s, std::string_view end) {
-  return s.size() >= end.size() && s.compare(s.size() - end.size(), end.size(), end) == 0;
-}
-
 }  // namespace
 
 WeightSource WeightSource::open(const std::string& path, const WeightOptions& options) {
   const std::string file = is_folder(path) ? find_in_folder(path) : path;
-  if (ends_with(file, ".index.json")) return open_shards(file, options);
+  if (file.ends_with(".index.json")) return open_shards(file, options);
   return WeightSource({open_file(file, options)}, file);
 }
 

@@ -149,6 +149,7 @@ TEST(Landmark, OriginalConfigurations) {
   EXPECT_EQ(xl.method, "xl");
   EXPECT_EQ(xl.xl.cache, 12);
   EXPECT_THROW(from_original_config({{"method", "landmark"}, {"softmax_func", "mem"}}), Error);
+  EXPECT_THROW(from_original_config({{"method", "landmark"}, {"parity_padded_blocks", true}}), Error);
 }
 
 }  // namespace

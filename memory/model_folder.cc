@@ -4,6 +4,7 @@
 #include "base/files.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "io/tokenizer_copy.h"
 #include "io/weights.h"
 #include "model/adapter.h"
 #include "model/load.h"
@@ -129,10 +130,7 @@ void save_model(const Model& model, const std::string& path, const std::string& 
   write_safetensors(folder.file("model.safetensors"), export_parameters(model.decoder->parameters(), naming),
                     {{"format", "pt"}});
   write_memory(model, folder);
-  if (!tokenizer_from.empty()) {
-    const HfFolder from = HfFolder::open(tokenizer_from);
-    for (const std::string& name : from.tokenizer_files()) folder.copy(from, name);
-  }
+  if (!tokenizer_from.empty()) copy_tokenizer(tokenizer_from, folder.file(""));
   folder.commit();
 }
 

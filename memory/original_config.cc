@@ -153,6 +153,13 @@ LandmarkMemoryOptions landmark(const Json& j) {
   LandmarkMemoryOptions o =
       text(j, "variant", "scratch") == "llama" ? landmark_llama(j) : landmark_from_scratch(j);
   o.parity_offbyone = flag(j, "parity_offbyone", false);
+  if (flag(j, "parity_padded_blocks", false)) {
+    throw Error(
+        Kind::input,
+        "memory.parity_padded_blocks: a model does not read blocks of nothing but padding, also not as "
+        "the original did by mistake",
+        "only the operator alone has this option (kind op)");
+  }
   if (j.contains("tie_eps")) o.tie_eps = share(j, "tie_eps");
   return o;
 }

@@ -9,8 +9,6 @@
 namespace mneme {
 namespace {
 
-std::string without_leaf(const std::string& name) { return name.substr(0, name.rfind('.')); }
-
 // Modules by their names in the files. Adapters of a bare backbone leave its root out.
 template <class T>
 T* find_named(const std::map<std::string, T>& known, const std::string& root, const std::string& name) {

@@ -259,6 +259,8 @@ ModelConfig parse_model_config(const Json& json) {
   return c;
 }
 
+std::string without_leaf(const std::string& name) { return name.substr(0, name.rfind('.')); }
+
 std::vector<std::string> architecture_names() {
   std::vector<std::string> names;
   for (const Architecture& a : table()) names.emplace_back(a.model_type);

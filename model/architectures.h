@@ -30,6 +30,9 @@ class NameMap {
   std::string root_;
 };
 
+// "layers.0.q.weight" -> "layers.0.q"
+std::string without_leaf(const std::string& name);
+
 std::vector<std::string> architecture_names();
 
 }  // namespace mneme

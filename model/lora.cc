@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/random.h"
+#include "model/architectures.h"
 
 namespace mneme {
 namespace {
@@ -31,7 +32,6 @@ std::vector<NamedLinear> linears(Decoder& d) {
   return out;
 }
 
-std::string without_leaf(const std::string& name) { return name.substr(0, name.rfind('.')); }
 std::string last_part(const std::string& name) { return name.substr(name.rfind('.') + 1); }
 
 Tensor filled(std::vector<int64_t> shape, uint64_t seed, uint64_t index, bool normal) {

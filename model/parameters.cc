@@ -28,10 +28,6 @@ class Lister {
   std::vector<Parameter>& out_;
 };
 
-bool ends_with(const std::string& s, const std::string& tail) {
-  return s.size() >= tail.size() && s.compare(s.size() - tail.size(), tail.size(), tail) == 0;
-}
-
 void list_layer(Lister& list, const std::string& at, Layer& l, const ModelConfig& c) {
   const int64_t q = c.heads * c.head_width, kv = c.kv_heads * c.head_width;
   list.norm(at + "attention_norm", l.attention_norm, c.width, c.norm_bias);
@@ -79,12 +75,12 @@ void Decoder::initialise(uint64_t seed) {
   for (const Parameter& p : parameters()) {
     Tensor t = at::empty(p.shape, at::kFloat);
     const bool norm = p.name.find("norm") != std::string::npos;
-    if (ends_with(p.name, "bias")) {
+    if (p.name.ends_with("bias")) {
       t.zero_();
     } else if (norm) {
       t.fill_(1.0);
     } else {
-      const bool residual = ends_with(p.name, "out.weight") || ends_with(p.name, "down.weight");
+      const bool residual = p.name.ends_with("out.weight") || p.name.ends_with("down.weight");
       const double std = residual ? 0.02 / std::sqrt(2.0 * static_cast<double>(config_.layers)) : 0.02;
       Site site;
       site.seed = seed;

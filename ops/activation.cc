@@ -35,7 +35,7 @@ int64_t row_stride(const Tensor& t) {
   return stride;
 }
 
-Tensor with_rows(const Tensor& t) { return row_stride(t) >= 0 ? t : t.contiguous(); }
+Tensor by_rows(const Tensor& t) { return row_stride(t) >= 0 ? t : t.contiguous(); }
 Rows rows_of(const Tensor& t) { return {t.data_ptr(), row_stride(t)}; }
 OutRows out_rows_of(const Tensor& t) { return {t.data_ptr(), row_stride(t)}; }
 
@@ -89,7 +89,7 @@ Tensor activate_backward(Activation f, const Tensor& x_in, const Tensor& dy_in) 
 }
 
 Tensor swiglu_forward(const Tensor& gate_in, const Tensor& up_in) {
-  const Tensor gate = with_rows(gate_in), up = with_rows(up_in);
+  const Tensor gate = by_rows(gate_in), up = by_rows(up_in);
   const Tensor y = at::empty(gate.sizes(), gate.options());
   const int64_t width = gate.size(-1), rows = width ? gate.numel() / width : 0, bytes = gate.element_size();
   const Rows g = rows_of(gate), u = rows_of(up);
@@ -104,7 +104,7 @@ Tensor swiglu_forward(const Tensor& gate_in, const Tensor& up_in) {
 
 void swiglu_backward(const Tensor& gate_in, const Tensor& up_in, const Tensor& dy_in, const Tensor& dgate,
                      const Tensor& dup) {
-  const Tensor gate = with_rows(gate_in), up = with_rows(up_in), dy = with_rows(dy_in);
+  const Tensor gate = by_rows(gate_in), up = by_rows(up_in), dy = by_rows(dy_in);
   const int64_t width = gate.size(-1), rows = width ? gate.numel() / width : 0, bytes = gate.element_size();
   const Rows g = rows_of(gate), u = rows_of(up), d = rows_of(dy);
   const OutRows dg = out_rows_of(dgate), du = out_rows_of(dup);

@@ -43,7 +43,7 @@ struct SwigluFunction : torch::autograd::Function<SwigluFunction> {
 };
 
 // The two halves of the last dimension.
-std::pair<Tensor, Tensor> halves(const Tensor& t) {
+std::pair<Tensor, Tensor> gate_and_up(const Tensor& t) {
   const int64_t width = t.size(-1) / 2;
   return {t.narrow(-1, 0, width), t.narrow(-1, width, width)};
 }
@@ -51,15 +51,15 @@ std::pair<Tensor, Tensor> halves(const Tensor& t) {
 struct SwigluPackedFunction : torch::autograd::Function<SwigluPackedFunction> {
   static Tensor forward(AutogradContext* ctx, const Tensor& gate_up) {
     ctx->save_for_backward({gate_up});
-    const auto [gate, up] = halves(gate_up);
+    const auto [gate, up] = gate_and_up(gate_up);
     return swiglu_forward(gate, up);
   }
   static variable_list backward(AutogradContext* ctx, const variable_list& given) {
     check_first_order();
     const Tensor gate_up = ctx->get_saved_variables()[0];
     const Tensor d = at::empty(gate_up.sizes(), gate_up.options());
-    const auto [gate, up] = halves(gate_up);
-    const auto [dgate, dup] = halves(d);
+    const auto [gate, up] = gate_and_up(gate_up);
+    const auto [dgate, dup] = gate_and_up(d);
     swiglu_backward(gate, up, given[0], dgate, dup);
     return {d};
   }
@@ -87,7 +87,7 @@ Tensor swiglu_packed(const Tensor& gate_up) {
   if (kernel_type(gate_up) && at::GradMode::is_enabled() && wants_gradient(gate_up)) {
     return SwigluPackedFunction::apply(gate_up);
   }
-  const auto [gate, up] = halves(gate_up);
+  const auto [gate, up] = gate_and_up(gate_up);
   return kernel_type(gate_up) ? swiglu_forward(gate, up) : swiglu_reference(gate, up);
 }
 

@@ -13,7 +13,7 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // What the function cannot keep as saved variables: everything that has no gradient.
-struct Held : torch::CustomClassHolder {
+struct HeldSources : torch::CustomClassHolder {
   std::vector<Keys> sources;  // without q, k and v
   AttentionOptions options;
   WantedGradients wanted;
@@ -47,7 +47,7 @@ std::vector<Keys> sources_of(const std::vector<Keys>& held, const std::vector<st
 struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
   static variable_list forward(AutogradContext* ctx, const std::vector<Keys>& given,
                                const AttentionOptions& options, at::TensorList inputs) {
-    auto held = c10::make_intrusive<Held>();
+    auto held = c10::make_intrusive<HeldSources>();
     std::vector<std::array<bool, 3>> had;
     held->sources = given;
     held->options = options;
@@ -76,7 +76,7 @@ struct AttentionFunction : torch::autograd::Function<AttentionFunction> {
   static variable_list backward(AutogradContext* ctx, variable_list given) {
     MNEME_CHECK(!at::GradMode::is_enabled(), "the attention kernels have no second derivatives");
     const variable_list saved = ctx->get_saved_variables();
-    const auto held = c10::static_intrusive_pointer_cast<Held>(ctx->saved_data["held"].toCapsule());
+    const auto held = c10::static_intrusive_pointer_cast<HeldSources>(ctx->saved_data["held"].toCapsule());
     const c10::List<bool> had_list = ctx->saved_data["had"].toBoolList();
     std::vector<std::array<bool, 3>> had(held->sources.size());
     for (size_t i = 0; i < had_list.size(); ++i) had[i / 3][i % 3] = had_list[i];

@@ -9,7 +9,7 @@ namespace {
 using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
-struct Held : torch::CustomClassHolder {
+struct HeldHead : torch::CustomClassHolder {
   HeadLossInput in;  // of the positions that count; hidden is kept by save_for_backward instead
 };
 
@@ -31,7 +31,7 @@ class HeadCrossEntropy : public torch::autograd::Function<HeadCrossEntropy> {
     const int64_t n = hidden.size(0);
     Tensor kept = at::nonzero(targets >= 0).squeeze(1);
     if (kept.size(0) == n) kept = Tensor();
-    auto held = c10::make_intrusive<Held>();
+    auto held = c10::make_intrusive<HeldHead>();
     HeadLossInput& in = held->in;
     in = {kept.defined() ? hidden.index_select(0, kept) : hidden.detach(), head,
           bias ? bias->detach() : Tensor(),
@@ -55,7 +55,8 @@ class HeadCrossEntropy : public torch::autograd::Function<HeadCrossEntropy> {
     if (!grads[0].defined()) return out;
     const variable_list saved = context->get_saved_variables();
     const Tensor &hidden = saved[0], &lse = saved[1], &kept = saved[2], &matrix = saved[3];
-    HeadLossInput in = c10::static_intrusive_pointer_cast<Held>(context->saved_data["in"].toCapsule())->in;
+    HeadLossInput in =
+        c10::static_intrusive_pointer_cast<HeldHead>(context->saved_data["in"].toCapsule())->in;
     in.hidden = hidden;
     const bool has_matrix = context->saved_data["has_matrix"].toBool(),
                has_bias = context->saved_data["has_bias"].toBool();

@@ -11,7 +11,7 @@ namespace {
 
 const Bf16* bits(const Tensor& t) { return static_cast<const Bf16*>(t.data_ptr()); }
 
-float widen(Bf16 x) {
+float widened_bias(Bf16 x) {
   const uint32_t word = static_cast<uint32_t>(x) << 16;
   float out;
   std::memcpy(&out, &word, sizeof out);
@@ -113,7 +113,7 @@ void Store::take(const float* c, int64_t row, int64_t column, int64_t rows, int6
   float widened[kBlock];
   const float* bias = bias_f32_ ? bias_f32_ + column : nullptr;
   if (bias_bf16_) {
-    for (int64_t n = 0; n < columns; ++n) widened[n] = widen(bias_bf16_[column + n]);
+    for (int64_t n = 0; n < columns; ++n) widened[n] = widened_bias(bias_bf16_[column + n]);
     bias = widened;
   }
   const int64_t place = row * stride_ + column;

@@ -11,8 +11,6 @@ constexpr int64_t kAhead =
     32;  // rows of products issued before the vectors need them, so that the two overlap
 constexpr int32_t kAll = std::numeric_limits<int32_t>::max() / 2;
 
-int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 void start(BlockSums& sums) {
   std::fill(sums.m, sums.m + kLanes, kNothing);
   std::fill(sums.z, sums.z + kLanes, 0.0F);
@@ -45,7 +43,7 @@ struct ChunkGradients::Reading {
     if (call.options->dropout > 0) fill_factor(call, tile.lanes, chunk * kChunk, n, owner.factor_);
   }
   void need(int64_t rows) {
-    rows = std::min(n, padded(rows, kAhead) + kAhead);
+    rows = std::min(n, rounded_up(rows, kAhead) + kAhead);
     if (rows <= done) return;
     const Call& call = owner.call_;
     const int64_t at = (chunk * kChunk + done) * call.words, count = rows - done;
@@ -76,7 +74,7 @@ const float* ChunkGradients::factor_at(int64_t place) const {
 }
 
 int64_t ChunkGradients::rows(const BandTile& tile, int64_t chunk) const {
-  return padded(std::min<int64_t>(layout_.chunk[chunk].used, tile.reach - chunk * kChunk), 32);
+  return rounded_up(std::min<int64_t>(layout_.chunk[chunk].used, tile.reach - chunk * kChunk), 32);
 }
 
 void ChunkGradients::clear(const Outputs& out, int64_t from, int64_t to) const {
@@ -117,7 +115,7 @@ void ChunkGradients::blocks(Reading& reading, BandTile& tile, int64_t chunk, int
     if (count <= 0 || (!past && !own)) continue;
     reading.need(first + count);
     clear(out, done, first);
-    done = padded(first + count, 2);
+    done = rounded_up(first + count, 2);
     if (!own) {
       earlier(tile, block, first, count, out);
       continue;
@@ -180,7 +178,7 @@ void ChunkGradients::part(Reading& reading, BandTile& tile, int64_t chunk, bool 
     start(tile.open);
     for (int64_t at = block.begin; at < block.end; at += kChunk) {
       const int64_t here = std::min<int64_t>(kChunk, block.end - at);
-      reading.open(at / kChunk, padded(here, 32));
+      reading.open(at / kChunk, rounded_up(here, 32));
       reading.need(here);
       call_.lane->collect_both(score_, back_, here, call_.scale_log2, tile.open.m, tile.open.z, tile.open.g);
     }
@@ -190,7 +188,7 @@ void ChunkGradients::part(Reading& reading, BandTile& tile, int64_t chunk, bool 
   const int64_t here = std::min<int64_t>(n, block.end - chunk * kChunk);
   reading.need(here);
   mixed(tile, index, tile.open, chunk, 0, here, out);
-  clear(out, padded(here, 2), n);
+  clear(out, rounded_up(here, 2), n);
 }
 
 }  // namespace mneme::landmark

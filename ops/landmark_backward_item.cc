@@ -8,10 +8,6 @@
 namespace mneme::landmark {
 namespace {
 
-constexpr float kLog2E = 1.44269504088896340736F;
-
-int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 int64_t most_rows(const Call& call, int64_t b) { return std::max(kChunk, call.gate_rows(b)); }
 
 class ItemRun {
@@ -141,7 +137,7 @@ class ItemRun {
     int64_t gates = call_.miss() ? static_cast<int64_t>(layout_.gate.size()) + 1 : 0;
     for (int64_t i = 0; i < tiles_; ++i) gates = std::max<int64_t>(gates, band_[i].lanes.gates_max);
     if (gates == 0) return;
-    const int64_t n = padded(gates, 32);
+    const int64_t n = rounded_up(gates, 32);
     for (int64_t i = 0; i < tiles_; ++i) {
       BandTile& tile = band_[i];
       gate_gradients(call_, tile, mine_, n);

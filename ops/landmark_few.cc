@@ -9,10 +9,6 @@
 namespace mneme::landmark {
 namespace {
 
-constexpr float kLn2 = 0.69314718055994531F;
-
-int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 // One token of one row, in the heads of one key head.
 class FewRun {
  public:
@@ -97,7 +93,7 @@ FewReader::FewReader(const KernelChoice& kernels, int64_t width, float scale_log
                      Scratch& scratch)
     : kernels_(kernels),
       width_(width),
-      words_(kernels.matrix->pairs ? padded(width / 2, 16) : width),
+      words_(kernels.matrix->pairs ? rounded_up(width / 2, 16) : width),
       scale_log2_(scale_log2),
       half_(half),
       q_(scratch.take<uint32_t>(16 * words_)),

@@ -15,11 +15,8 @@
 namespace mneme::landmark {
 namespace {
 
-constexpr float kLn2 = 0.69314718055994531F;
 constexpr int64_t kAhead = 32;  // rows of scores made before the vectors need them, so that the two overlap
 constexpr int64_t kTilesAtOnce = 128;  // heads are packed together until they have so many
-
-int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
 
 class Tile {
  public:
@@ -99,7 +96,7 @@ class Tile {
     bool fresh = true;
     for (int64_t at = lanes_.begin_min / 32 * 32; at < lanes_.end_max; fresh = false) {
       const int64_t chunk = at / kChunk, first = at % kChunk;
-      const int64_t last = std::min(kChunk, padded(lanes_.end_max, 32) - chunk * kChunk);
+      const int64_t last = std::min(kChunk, rounded_up(lanes_.end_max, 32) - chunk * kChunk);
       advance(chunk, first, last, lanes_.begin, lanes_.end, m_, z_, sum_, fresh);
       at = (chunk + 1) * kChunk;
     }
@@ -127,19 +124,19 @@ class Tile {
 
   void earlier_chunk(int64_t c, const Layout::Chunk& chunk) {
     const int64_t base = c * kChunk, used = std::min<int64_t>(chunk.used, lanes_.past_end - base);
-    const int64_t n = padded(used, 32);
+    const int64_t n = rounded_up(used, 32);
     int64_t scored = 0, done = 0;
     for (int32_t b = chunk.first; b < chunk.last && b < lanes_.own_max; ++b) {
       const Block& block = layout_.block[b];
       if (block.gate < 0 || block.begin == block.end) continue;
       const int64_t first = block.begin - base, count = block.end - block.begin;
-      const int64_t ahead = std::min(n, padded(first + count, kAhead) + kAhead);
+      const int64_t ahead = std::min(n, rounded_up(first + count, kAhead) + kAhead);
       if (ahead > scored) scores(c, scored, ahead - scored);
       scored = std::max(scored, ahead);
       clear(done, first);
       call_.lane->spread(score_ + first * kLanes, first, count, call_.scale_log2,
                          gates_.won + block.gate * kLanes, factor(block.begin, count), panel_);
-      done = padded(first + count, 2);
+      done = rounded_up(first + count, 2);
     }
     clear(done, n);
     gather(sum_, c, 0, n);
@@ -154,7 +151,7 @@ class Tile {
     std::fill(hi, hi + kLanes, block.end);
     std::fill(inner_, inner_ + call_.columns * kLanes, 0.0F);
     for (int64_t at = block.begin; at < block.end; at += kChunk) {
-      const int64_t last = std::min<int64_t>(kChunk, padded(block.end - at, 32));
+      const int64_t last = std::min<int64_t>(kChunk, rounded_up(block.end - at, 32));
       advance(at / kChunk, 0, last, lo, hi, m, z, inner_, at == block.begin);
     }
     float by[kLanes];

@@ -12,9 +12,7 @@
 namespace mneme::landmark {
 namespace {
 
-constexpr double kLog2E = 1.4426950408889634;
-
-int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+constexpr double kLog2EExact = 1.4426950408889634;
 
 Rule rule_of(LandmarkSoftmax softmax) {
   switch (softmax) {
@@ -80,11 +78,11 @@ Call prepare(const Tensor& q, const LandmarkKeys& keys, const LandmarkOptions& o
   const KernelChoice kernels = choose_kernels(call.half);
   call.matrix = kernels.matrix, call.lane = kernels.lane;
   call.per_word = call.matrix->pairs ? 2 : 1;
-  call.words = padded(padded(call.width, call.per_word) / call.per_word, 16);
-  call.columns = padded(call.width, 16);
+  call.words = rounded_up(rounded_up(call.width, call.per_word) / call.per_word, 16);
+  call.columns = rounded_up(call.width, 16);
   call.chunk_words = kChunk / call.per_word;
   call.scale = options.scale > 0 ? options.scale : 1 / std::sqrt(static_cast<double>(call.width));
-  call.scale_log2 = static_cast<float>(call.scale * kLog2E);
+  call.scale_log2 = static_cast<float>(call.scale * kLog2EExact);
   call.held_q = with_rows(q), call.held_k = with_rows(keys.k), call.held_v = with_rows(keys.v);
   call.q = strided(call.held_q), call.k = strided(call.held_k), call.v = strided(call.held_v);
   if (options.miss_key.defined()) call.held_miss = options.miss_key.contiguous();

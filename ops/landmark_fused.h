@@ -15,6 +15,8 @@
 
 namespace mneme::landmark {
 
+constexpr float kLog2E = 1.44269504088896340736F, kLn2 = 0.69314718055994531F;
+
 struct KernelChoice {
   const AttentionKernels* matrix;
   const Kernels* lane;

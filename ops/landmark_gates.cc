@@ -12,8 +12,6 @@ namespace {
 
 constexpr float kHiddenScore = -std::numeric_limits<float>::infinity();
 
-int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 bool controlled(const Call& call, int64_t b, int64_t gate) {
   if (!call.controlled.defined()) return false;
   return call.controlled.data_ptr<bool>()[b * call.keys + call.layout[b].gate[gate]];
@@ -66,7 +64,7 @@ Gates take_gates(const Call& call, int64_t b, Scratch& scratch) {
 
 void score_gates(const Call& call, const PackedHead& head, const TileLanes& lanes, const uint32_t* queries,
                  Gates& gates) {
-  const int64_t count = call.miss() ? call.gate_rows(lanes.b) : padded(lanes.gates_max, 16);
+  const int64_t count = call.miss() ? call.gate_rows(lanes.b) : rounded_up(lanes.gates_max, 16);
   if (count > 0) {
     call.matrix->multiply(gates.score, kLanes, head.gates, call.words, queries, call.words, count, kLanes,
                           call.words);

@@ -12,6 +12,8 @@
 
 namespace mneme::landmark {
 
+constexpr int64_t rounded_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
 constexpr int64_t kChunk = 256;  // packed keys
 
 enum class Rule { grouped, plain, without_landmark };  // LandmarkSoftmax

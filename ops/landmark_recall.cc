@@ -15,10 +15,6 @@
 namespace mneme::landmark {
 namespace {
 
-constexpr float kLog2E = 1.44269504088896340736F;
-
-int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 // One query in one head and one of its blocks, by its place in `selected`, and the slot the block stands in.
 struct Triple {
   int64_t at = 0;
@@ -41,8 +37,8 @@ class Recall {
     half_ = queries.scalar_type() == at::kBFloat16;
     queries_ = queries.stride(3) == 1 ? queries : queries.contiguous();
     per_word_ = kernels_.matrix->pairs ? 2 : 1;
-    words_ = padded(padded(shape.K, per_word_) / per_word_, 16);
-    columns_ = padded(shape.K, 16);
+    words_ = rounded_up(rounded_up(shape.K, per_word_) / per_word_, 16);
+    columns_ = rounded_up(shape.K, 16);
     keys_ = pages.page[0].k.size(1) - 1;
     scale_log2_ = static_cast<float>(shape.scale) * kLog2E;
     const int64_t triples = shape.T * shape.H * shape.read;
@@ -74,7 +70,7 @@ class Recall {
   }
 
   size_t scratch_size() const {
-    const int64_t rows = padded(keys_ + 1, 32);
+    const int64_t rows = rounded_up(keys_ + 1, 32);
     const size_t many =
         scratch_bytes<uint32_t>(rows * words_) + scratch_bytes<uint32_t>(columns_ * rows / per_word_) +
         scratch_bytes<uint32_t>(kLanes * words_) + scratch_bytes<float>(rows * kLanes) +
@@ -156,7 +152,7 @@ class Recall {
   }
 
   void read_many(const Item& item, Scratch& scratch) {
-    const int64_t rows = padded(keys_ + 1, 32), depth = rows / per_word_;
+    const int64_t rows = rounded_up(keys_ + 1, 32), depth = rows / per_word_;
     uint32_t* k = scratch.take<uint32_t>(rows * words_);
     uint32_t* v = scratch.take<uint32_t>(columns_ * depth);
     uint32_t* q = scratch.take<uint32_t>(kLanes * words_);

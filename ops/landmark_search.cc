@@ -16,8 +16,6 @@ namespace {
 
 constexpr float kLowest = -std::numeric_limits<float>::infinity();
 
-int64_t padded(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
-
 constexpr int64_t kFewQueries = 4;  // of a key head; more are worth packing the landmarks
 constexpr int64_t kFewKeys = 64;
 
@@ -44,8 +42,8 @@ class Search {
       }
     }
     const int64_t per_word = kernels_.matrix->pairs ? 2 : 1;
-    words_ = padded(padded(shape.K, per_word) / per_word, 16);
-    rows_ = padded(shape.N, 32);
+    words_ = rounded_up(rounded_up(shape.K, per_word) / per_word, 16);
+    rows_ = rounded_up(shape.N, 32);
     heads_together_ = std::min(shape.share(), kLanes);
     tokens_together_ = kLanes / heads_together_;
   }

@@ -12,8 +12,8 @@ using torch::autograd::AutogradContext;
 using torch::autograd::variable_list;
 
 // A Weight as libtorch's saved_data can hold it.
-struct Held : torch::CustomClassHolder {
-  explicit Held(Weight w) : weight(std::move(w)) {}
+struct HeldWeight : torch::CustomClassHolder {
+  explicit HeldWeight(Weight w) : weight(std::move(w)) {}
   Weight weight;
 };
 
@@ -24,7 +24,7 @@ class Linear : public torch::autograd::Function<Linear> {
   static Tensor forward(AutogradContext* context, const Tensor& x, const c10::optional<Tensor>& matrix,
                         const c10::optional<Tensor>& bias, const Weight& w) {
     const bool train = matrix.has_value() && matrix->requires_grad();
-    context->saved_data["weight"] = at::IValue::make_capsule(c10::make_intrusive<Held>(w));
+    context->saved_data["weight"] = at::IValue::make_capsule(c10::make_intrusive<HeldWeight>(w));
     context->saved_data["has_matrix"] = matrix.has_value();
     context->saved_data["has_bias"] = bias.has_value();
     context->saved_data["shape"] = x.sizes();
@@ -39,7 +39,7 @@ class Linear : public torch::autograd::Function<Linear> {
     if (!grads[0].defined()) return out;
     const variable_list saved = context->get_saved_variables();
     const Weight& w =
-        c10::static_intrusive_pointer_cast<Held>(context->saved_data["weight"].toCapsule())->weight;
+        c10::static_intrusive_pointer_cast<HeldWeight>(context->saved_data["weight"].toCapsule())->weight;
     const bool has_matrix = context->saved_data["has_matrix"].toBool();
     const bool has_bias = context->saved_data["has_bias"].toBool();
     const Tensor dy = as_rows(grads[0]);

@@ -42,9 +42,9 @@ OpenRuns& open_runs() {
   return *runs;
 }
 
-struct Held : torch::CustomClassHolder {
-  Held(RecomputedPart p, const void* l) : part(std::move(p)), leaves(l) { open_runs().open(leaves); }
-  ~Held() override { close(); }
+struct HeldPart : torch::CustomClassHolder {
+  HeldPart(RecomputedPart p, const void* l) : part(std::move(p)), leaves(l) { open_runs().open(leaves); }
+  ~HeldPart() override { close(); }
   int64_t close() { return std::exchange(open, false) ? open_runs().close(leaves) : 0; }
   RecomputedPart part;
   const void* const leaves;
@@ -66,7 +66,7 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
   // that it captures.
   static variable_list forward(AutogradContext* ctx, const RecomputedPart& part, const void* leaves,
                                at::TensorList inputs) {
-    ctx->saved_data["part"] = c10::IValue::make_capsule(c10::make_intrusive<Held>(part, leaves));
+    ctx->saved_data["part"] = c10::IValue::make_capsule(c10::make_intrusive<HeldPart>(part, leaves));
     variable_list saved(inputs.begin(), inputs.end() - 1);
     c10::List<bool> wanted;
     for (const Tensor& t : saved) wanted.push_back(t.requires_grad());
@@ -84,7 +84,7 @@ struct Recomputed : torch::autograd::Function<Recomputed> {
   }
 
   static variable_list backward(AutogradContext* ctx, const variable_list& given) {
-    const auto held = c10::static_intrusive_pointer_cast<Held>(ctx->saved_data["part"].toCapsule());
+    const auto held = c10::static_intrusive_pointer_cast<HeldPart>(ctx->saved_data["part"].toCapsule());
     const c10::List<bool> wanted = ctx->saved_data["wanted"].toBoolList();
     variable_list inputs = ctx->get_saved_variables();
     for (size_t i = 0; i < inputs.size(); ++i) inputs[i] = inputs[i].detach().set_requires_grad(wanted[i]);

@@ -238,8 +238,12 @@ TEST(Train, EveryRecipeCanBeCounted) {
   int recipes = 0;
   for (const std::string& name : list_folder("configs", ".toml")) {
     const std::string log = join_path(fresh_test_folder("recipe"), "log");
-    EXPECT_EQ(run_binary({"train", "--config", join_path("configs", name), "--dry-run", "--quiet"}, log), 0)
-        << name << ": " << read_file(log);
+    const std::string path = join_path("configs", name);
+    std::vector<std::string> words = {"train", "--config", path, "--dry-run", "--quiet"};
+    if (name.ends_with("-long.toml")) {  // goes on with the model of an earlier recipe
+      words.insert(words.end(), {"--architecture", "configs/models/recall-llama.json"});
+    }
+    EXPECT_EQ(run_binary(words, log), 0) << name << ": " << read_file(log);
     EXPECT_NE(read_file(log).find("parameters"), std::string::npos) << name;
     ++recipes;
   }
@@ -251,7 +255,7 @@ TEST(Train, CountsWhatDoesNotFitHere) {
   ASSERT_EQ(run_binary({"train", "--config", "configs/landmark-llama-7b.toml", "--dry-run", "--json"}, log),
             0);
   const std::string text = read_file(log);
-  const nlohmann::json found = nlohmann::json::parse(text.substr(text.rfind("{\"assumed")));
+  const nlohmann::json found = nlohmann::json::parse(text.substr(text.find("\n{") + 1));
   EXPECT_GT(found.at("trained").get<int64_t>(), int64_t{6738000000});
   EXPECT_GT(found.at("bytes").at("all").get<double>(), 1e11);
   EXPECT_EQ(found.at("tokens").get<double>(), 15000.0 * 128 * 512);

@@ -22,7 +22,7 @@ const std::string& demand_text(const Value& x, const char* filter) {
 }
 
 template <std::string (*change)(std::string_view)>
-Value changed(const Value& x, Arguments& given) {
+Value changed_text(const Value& x, Arguments& given) {
   Bound("filter", given, {});
   std::string text = x.str();
   spend(text.size() * 8);
@@ -351,7 +351,7 @@ Value file_size(const Value& x, Arguments& given) {
 
 const BuiltinTable& text_filters() {
   static const BuiltinTable table = {{"abs", absolute},
-                                     {"capitalize", changed<capitalize>},
+                                     {"capitalize", changed_text<capitalize>},
                                      {"center", center},
                                      {"e", escape},
                                      {"escape", escape},
@@ -361,7 +361,7 @@ const BuiltinTable& text_filters() {
                                      {"format", format_filter},
                                      {"indent", indent},
                                      {"int", to_integer},
-                                     {"lower", changed<lower>},
+                                     {"lower", changed_text<lower>},
                                      {"replace", replace_filter},
                                      {"round", round_filter},
                                      {"safe", safe},
@@ -371,7 +371,7 @@ const BuiltinTable& text_filters() {
                                      {"tojson", tojson},
                                      {"trim", trim},
                                      {"truncate", truncate},
-                                     {"upper", changed<upper>},
+                                     {"upper", changed_text<upper>},
                                      {"urlencode", url_encode},
                                      {"wordcount", word_count},
                                      {"wordwrap", word_wrap},

@@ -6,7 +6,7 @@
 namespace mneme::jinja {
 namespace {
 
-constexpr int kDeepest = 200;
+constexpr int kDeepestNesting = 200;
 
 std::unique_ptr<Stmt> make(Stmt::Kind kind, int line) { return std::unique_ptr<Stmt>(new Stmt{kind, line}); }
 
@@ -45,7 +45,7 @@ std::string Parser::expect_name() { return expect(Token::Kind::name, "", "a name
 void Parser::expect_block_end() { expect(Token::Kind::block_end, "", "'%}'"); }
 
 Parser::Deeper::Deeper(Parser& parser) : parser_(parser) {
-  if (++parser_.depth_ > kDeepest) fail_at(parser_.peek().line, "nested too deeply");
+  if (++parser_.depth_ > kDeepestNesting) fail_at(parser_.peek().line, "nested too deeply");
 }
 
 Body Parser::parse_template() {

@@ -10,10 +10,10 @@
 namespace mneme::jinja {
 namespace {
 
-constexpr int kDeepest = 300;
+constexpr int kDeepestValue = 300;
 
 int bounded(int depth) {
-  if (depth > kDeepest) fail("values nested deeper than " + std::to_string(kDeepest));
+  if (depth > kDeepestValue) fail("values nested deeper than " + std::to_string(kDeepestValue));
   return depth;
 }
 
@@ -78,7 +78,7 @@ Value Value::tuple(std::vector<Value> items) {
 }
 
 Value Value::from_json(const nlohmann::ordered_json& json, int depth) {
-  if (depth > kDeepest) fail("JSON nested deeper than " + std::to_string(kDeepest));
+  if (depth > kDeepestValue) fail("JSON nested deeper than " + std::to_string(kDeepestValue));
   switch (json.type()) {
     case nlohmann::ordered_json::value_t::null:
       return {};

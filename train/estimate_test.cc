@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "base/progress.h"
+#include "train/measure.h"
 
 namespace mneme {
 namespace {
@@ -72,6 +73,36 @@ TEST(Estimate, ReplayAndRecomputationKeepLess) {
   };
   EXPECT_DOUBLE_EQ(kept(replay) * 8, kept(plain));
   EXPECT_LT(kept(recompute), 0.5 * kept(plain));
+}
+
+// A shape that would never fit here is measured by a part of it.
+TEST(Estimate, MeasuresAPartOfALargeModel) {
+  const uint64_t before = resident_bytes();
+  ModelConfig shape = parse_model_config(llama(8192, 80));
+  const ModelConfig part = part_of_model(shape, 1'000'000);
+  EXPECT_LE(parameter_count(part), 1'000'000);
+  EXPECT_EQ(part.layers, 1);
+  EXPECT_EQ(part.head_width, shape.head_width);
+  TrainOptions options;
+  options.batch = 1;
+  const TrainingRates rates = measure_training(shape, options, 32, at::kBFloat16);
+  EXPECT_GT(rates.passes, 0);
+  EXPECT_LT(rates.passes, 1.5 * rates.gemm);
+  EXPECT_GT(rates.update, 0);
+  EXPECT_LE(rates.tokens, 32);
+  EXPECT_LT(resident_bytes(), before + (uint64_t{1} << 31));
+}
+
+TEST(Estimate, MeasuresASmallModelWhole) {
+  nlohmann::json config = llama(64, 2);
+  config["vocab_size"] = 512;
+  config["intermediate_size"] = 128;
+  TrainOptions options;
+  options.batch = 4;
+  const TrainingRates rates = measure_training(parse_model_config(config), options, 32, at::kFloat);
+  EXPECT_EQ(rates.layers, 2);
+  EXPECT_EQ(rates.width, 64);
+  EXPECT_EQ(rates.tokens, 128);
 }
 
 }  // namespace

@@ -62,7 +62,10 @@ struct DataOptions {
             "bytes: a text file, or a list of files (*.list, one name a line, relative to it); tokens: a "
             "prepared folder");
     v.field("valid", valid, "bytes and tokens: the held-out texts");
-    v.field("tokenizer", tokenizer, "passkey: model folder or tokenizer file");
+    v.field("tokenizer", tokenizer,
+            "passkey: model folder or tokenizer file; the trained model's folder gets a copy of it (default: "
+            "of the "
+            "prepared data's, or of the former model's)");
     v.field("segment", segment, "bytes, passkey, tokens: tokens of a segment of a sample");
     v.choice("layout", layout, {"documents", "windows", "samples"},
              "tokens: each row goes through its texts from update to update and keeps its memory within a "

@@ -5,17 +5,12 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/glob.h"
+#include "base/json.h"
 
 namespace mneme {
 namespace {
 
 using Json = nlohmann::json;
-
-Json read_json(const std::string& path) {
-  Json j = Json::parse(read_file(path), nullptr, false);
-  if (j.is_discarded()) throw Error(Kind::input, path + ": not valid JSON");
-  return j;
-}
 
 OutputRule read_rule(const Json& j, const std::string& where) {
   static const std::set<std::string> known = {"match",     "exact", "atol", "rtol",       "scale",

@@ -9,10 +9,6 @@ namespace mneme {
 
 namespace {
 
-bool ends_with(const std::string& s, const std::string& tail) {
-  return s.size() >= tail.size() && s.compare(s.size() - tail.size(), tail.size(), tail) == 0;
-}
-
 bool any_name(const TensorSource& weights, const std::string& part) {
   return std::any_of(weights.names.begin(), weights.names.end(),
                      [&](const std::string& n) { return n.find(part) != std::string::npos; });
@@ -73,7 +69,7 @@ CaseModel load_case_model(const GoldenCase& golden, const MemoryOptions& options
   LoadRules rules;
   const bool tied = c.model.decoder->config().tied_head;
   rules.ignorable = [&](const std::string& n) {
-    return names.ignorable(n) || (tied && ends_with(n, "lm_head.weight"));
+    return names.ignorable(n) || (tied && n.ends_with("lm_head.weight"));
   };
   rules.dtype = case_type(golden.config());
   load_parameters(c.all, c.naming, weights, rules);
