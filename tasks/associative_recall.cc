@@ -34,7 +34,10 @@ class Maker {
 
   RecallDocument first() {
     put_all_first();
-    question(0, 2 * t_.pairs, t_.rehearsals);
+    const int64_t range = t_.rehearsals - t_.rehearsals_least;
+    question(0, 2 * t_.pairs,
+             t_.rehearsals_least +
+                 (range > 0 ? static_cast<int64_t>(random_.below(static_cast<uint64_t>(range) + 1)) : 0));
     for (int64_t s = 1; s < t_.segments; ++s) question(s, 0, t_.queries);
     return std::move(d_);
   }
@@ -146,7 +149,9 @@ void check_task(const RecallTask& t) {
   }
   if (2 * t.pairs > t.segment) wrong("the pairs do not fit the first segment");
   if (t.queries < 1 || kAsked * t.queries > t.segment) wrong("the questions do not fit a segment");
-  if (t.rehearsals < 0 || 2 * t.pairs + kAsked * t.rehearsals > t.segment)
+  if (t.rehearsals_least < 0 || t.rehearsals_least > t.rehearsals)
+    wrong("rehearsals_least must be between 0 and rehearsals");
+  if (2 * t.pairs + kAsked * t.rehearsals > t.segment)
     wrong("the pairs and rehearsals do not fit the first segment");
 }
 

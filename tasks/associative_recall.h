@@ -22,13 +22,15 @@ namespace mneme {
 
 struct RecallTask {
   std::string layout = "first";
-  int64_t segment = 32;               // tokens of a segment
-  int64_t segments = 4;               // of a document
-  int64_t pairs = 4;                  // pairs to remember
-  int64_t keys = 16;                  // keys to choose from
-  int64_t values = 16;                // values to choose from
-  int64_t queries = 2;                // first: asked in every later segment
-  int64_t rehearsals = 0;             // first: asked in the first segment too, behind the pairs
+  int64_t segment = 32;  // tokens of a segment
+  int64_t segments = 4;  // of a document
+  int64_t pairs = 4;     // pairs to remember
+  int64_t keys = 16;     // keys to choose from
+  int64_t values = 16;   // values to choose from
+  int64_t queries = 2;   // first: asked in every later segment
+  // first: asked in the first segment too, behind the pairs: so many at most, and at least. A memory learns
+  // to rely on rehearsals that are always there.
+  int64_t rehearsals = 0, rehearsals_least = 0;
   int64_t nearest = 1, farthest = 4;  // spread: segments between a pair and its question
   double power = 0.01;                // gaps: a gap g has weight g^(power - 1)
   void visit(OptionVisitor& v) {
@@ -40,7 +42,11 @@ struct RecallTask {
     v.field("values", values, "different values");
     v.field("queries", queries, "first: questions in each later segment");
     v.field("rehearsals", rehearsals,
-            "first: questions in the first segment too; they need no memory and teach the lookup");
+            "first: up to so many questions in the first segment too; they need no memory and teach the "
+            "lookup");
+    v.field("rehearsals_least", rehearsals_least,
+            "first: and at least so many; to begin a training with, as a memory learns to rely on what is "
+            "always there");
     v.field("nearest", nearest, "spread: least number of segments between a pair and its question");
     v.field("farthest", farthest, "spread: greatest number of segments between them");
     v.field("power", power, "gaps: exponent of the power law of the distances");

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <map>
 
 #include "base/error.h"
@@ -32,6 +33,24 @@ TEST(AssociativeRecall, EveryQuestionIsAnsweredByTheFirstSegment) {
     }
     EXPECT_EQ(asked, (task.segments - 1) * task.queries);
   }
+}
+
+// A model whose training always rehearsed would fail where nobody does.
+TEST(AssociativeRecall, SomeDocumentsRehearseAndSomeDoNot) {
+  RecallTask task;
+  task.rehearsals = 3;
+  std::map<int64_t, int64_t> documents;  // by the number of rehearsals
+  for (uint64_t index = 0; index < 100; ++index) {
+    const RecallDocument d = recall_document(task, 1, index);
+    ++documents[std::count(d.distance.begin(), d.distance.end(), 0)];
+  }
+  EXPECT_EQ(documents.size(), 4U);
+  for (const auto& [rehearsals, count] : documents) EXPECT_GT(count, 10) << rehearsals;
+  task.rehearsals_least = 4;
+  EXPECT_THROW(check_task(task), Error);
+  task.rehearsals_least = 3;
+  const RecallDocument d = recall_document(task, 1, 0);
+  EXPECT_EQ(std::count(d.distance.begin(), d.distance.end(), 0), 3);
 }
 
 // Questions of a document by distance; checks each against the pair before it.

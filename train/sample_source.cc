@@ -18,7 +18,7 @@ class RecallSource : public SampleSource {
   }
   Sample held_out(uint64_t index, int64_t rows, int64_t segments) const override {
     RecallTask task = task_;
-    task.rehearsals = 0;  // what needs no memory is not measured
+    task.rehearsals = task.rehearsals_least = 0;  // what needs no memory is not measured
     return documents(task, kHeldOut + index * static_cast<uint64_t>(rows), rows, segments);
   }
   int64_t vocabulary() const override { return task_.vocabulary(); }
