@@ -112,25 +112,23 @@ void Landmark::initial(Row& row) const {
 
 void Landmark::open(const Step& step, State& state) const {
   if (options_.block == 0) return;
+  const std::shared_ptr<PageFile> file = page_file();
   for (const Span& s : step.spans) {
     Row& row = state.rows[static_cast<size_t>(s.row)];
-    if (s.opens && keep_closed_blocks(decoder_, options_, row) && options_.resident > 0) spill(row);
+    if (s.opens && keep_closed_blocks(decoder_, options_, row, file.get()) && file)
+      file->forget(options_.resident);
   }
 }
 
-void Landmark::spill(Row& row) const {
+std::shared_ptr<PageFile> Landmark::page_file() const {
+  if (options_.resident == 0) return nullptr;
   if (!decoder_.device().is_cpu()) {
     throw Error(Kind::usage, "landmark.resident needs the keys and values in the processor's memory",
                 "use --device cpu, or landmark.resident 0");
   }
-  std::shared_ptr<PageFile> file;
-  {
-    const std::lock_guard<std::mutex> lock(file_lock_);
-    if (!file_) file_ = PageFile::create(options_.spill, block_bytes(row));
-    file = file_;
-  }
-  spill_blocks(row, options_.resident, *file);
-  file->forget();
+  const std::lock_guard<std::mutex> lock(file_lock_);
+  if (!file_) file_ = PageFile::create(options_.spill, block_bytes(decoder_, options_));
+  return file_;
 }
 
 std::vector<int64_t> Landmark::unspoken() const {
@@ -226,11 +224,7 @@ Tensor Landmark::extend(const Step& step, State& state) const {
   const auto n = static_cast<int64_t>(rows.size());
   if (pass.slots() == 0) return at::empty({n, 0, decoder_.config().embed_width});
   if (options_.block == 0) return pass.run().narrow(1, 0, most);
-  std::shared_ptr<PageFile> file;
-  if (options_.resident > 0) {
-    const std::lock_guard<std::mutex> lock(file_lock_);
-    file = file_;
-  }
+  const std::shared_ptr<PageFile> file = page_file();
   LandmarkAttend attend(pass, rows, options_, step, file.get());
   const Tensor hidden = pass.run(
       [&](int64_t l, const Tensor& q, const Tensor& k, const Tensor& v) { return attend(l, q, k, v); });

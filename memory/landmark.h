@@ -56,15 +56,15 @@ class Landmark : public Memory {
   RowSlots slots_of(const Step& step, const Span& span, Row& row, Predicting& from) const;
   void put_extra(const Step& step, const std::vector<Predicting>& from, const Tensor& hidden) const;
   int64_t missing(const Draws& draws, int64_t row) const;  // text tokens that the row's first block lacks
-  void spill(Row& row) const;
-  int64_t window_slots() const;  // of a window of the method's own grid, at most
+  std::shared_ptr<PageFile> page_file() const;             // null: kept blocks lie on the heap
+  int64_t window_slots() const;                            // of a window of the method's own grid, at most
 
   const Decoder& decoder_;
   LandmarkMemoryOptions options_;
   Tensor landmark_;  // [1, E], where the landmark is no token of the vocabulary
   Tensor miss_;      // [1, E], the context-miss token
   mutable std::mutex file_lock_;
-  mutable std::shared_ptr<PageFile> file_;  // blocks beyond what stays resident; all rows share it
+  mutable std::shared_ptr<PageFile> file_;  // all rows share it
 };
 
 }  // namespace mneme

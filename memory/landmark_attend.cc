@@ -186,7 +186,7 @@ LandmarkPages LandmarkAttend::pages_of(int64_t layer, int64_t r, const Tensor& s
     out.add(rank, {held.k, held.v});
   }
   if (file_) {
-    out.release = [this] { file_->forget(); };
+    out.release = [this] { file_->forget(options_.resident); };
     out.together = options_.resident;
   }
   return out;

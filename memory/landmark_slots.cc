@@ -75,6 +75,21 @@ void keep_landmarks(Row& row, const Tensor& fresh, int64_t kept) {
   }
 }
 
+// Moves blocks that are not in the file there: those of a loaded state, which are the oldest.
+void move_to_file(KvCache& blocks, PageFile& file) {
+  const int64_t layers = blocks.layers();
+  for (int64_t i = 0; i < blocks.page_count() && !file.holds(blocks.page(i, 0).k); ++i) {
+    std::vector<Tensor> k, v;
+    for (int64_t l = 0; l < layers; ++l) {
+      const KeyPage page = blocks.page(i, l);
+      k.push_back(page.k);
+      v.push_back(page.v);
+    }
+    const Tensor held = file.put(at::stack({at::stack(k), at::stack(v)}));  // [2, L, G, f + 1, K]
+    blocks.replace_page(i, held[0].unbind(), held[1].unbind());
+  }
+}
+
 }  // namespace
 
 KeptLandmarks::KeptLandmarks(const Row& row, int64_t kept) {
@@ -113,7 +128,8 @@ Tensor turned(const Decoder& decoder, const Tensor& x, const std::vector<int64_t
   return rotate(x, decoder.rotary().at(positions, x.options()));
 }
 
-bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row) {
+bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row,
+                        PageFile* file) {
   if (number(row, "trained") || !row.working.empty()) check_continues(row);
   const LandmarkSlots before(options, row);
   const int64_t lead = before.lead(), width = before.width(), size = row.working.size() - lead;
@@ -135,13 +151,17 @@ bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& opt
     const Tensor keys = turned(decoder, k.narrow(0, first, most * width).reshape(shape), back);
     const Tensor values = v.narrow(0, first, most * width).reshape(shape);
     for (int64_t b = 0; b < most; ++b) {
-      if (l == 0) pages.push_back(at::empty({2, layers, k.size(1), width, k.size(2)}, k.options()));
+      if (l == 0) {
+        const std::vector<int64_t> page = {2, layers, k.size(1), width, k.size(2)};
+        pages.push_back(file ? file->take(page, k.options()) : at::empty(page, k.options()));
+      }
       pages[static_cast<size_t>(b)][0][l].copy_(keys[b].transpose(0, 1));
       pages[static_cast<size_t>(b)][1][l].copy_(values[b].transpose(0, 1));
     }
     marks.push_back(keys.select(1, width - 1).transpose(0, 1));
   }
   KvCache& blocks = row.caches.try_emplace("blocks", width).first->second;
+  if (file) move_to_file(blocks, *file);
   for (const Tensor& page : pages) blocks.push_page(page[0].unbind(), page[1].unbind());
   const int64_t surplus = options.blocks > 0 ? blocks.size() / width - options.blocks : 0;
   if (surplus > 0) blocks.drop_front(surplus * width);
@@ -163,26 +183,10 @@ bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& opt
   return true;
 }
 
-int64_t block_bytes(const Row& row) {
-  const KvCache& blocks = row.caches.at("blocks");
-  return blocks.bytes() / blocks.page_count();
-}
-
-void spill_blocks(Row& row, int64_t resident, PageFile& file) {
-  KvCache& blocks = row.caches.at("blocks");
-  const int64_t layers = blocks.layers();
-  // What lies in the file is older than what does not, so the walk ends at the first that does.
-  for (int64_t i = blocks.page_count() - 1 - resident / block_bytes(row); i >= 0; --i) {
-    if (file.holds(blocks.page(i, 0).k)) return;
-    std::vector<Tensor> k, v;
-    for (int64_t l = 0; l < layers; ++l) {
-      const KeyPage page = blocks.page(i, l);
-      k.push_back(page.k);
-      v.push_back(page.v);
-    }
-    const Tensor held = file.put(at::stack({at::stack(k), at::stack(v)}));  // [2, L, G, f + 1, K]
-    blocks.replace_page(i, held[0].unbind(), held[1].unbind());
-  }
+int64_t block_bytes(const Decoder& decoder, const LandmarkMemoryOptions& options) {
+  const ModelConfig& c = decoder.config();
+  return 2 * c.layers * c.kv_heads * c.head_width * (options.block + 1) *
+         static_cast<int64_t>(at::elementSize(decoder.dtype()));
 }
 
 }  // namespace mneme

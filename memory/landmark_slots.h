@@ -43,8 +43,11 @@ class LandmarkSlots {
 };
 
 // At the opening of a window: blocks that the former one completed are kept, and the open block's slots move
-// to their new positions. Says whether there were any. Throws Error{usage} where the row cannot go on.
-bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row);
+// to their new positions. Says whether there were any. Throws Error{usage} where the row cannot go on. With a
+// `file` the kept blocks lie there, not on the heap, which pages of long life among short-lived tensors would
+// break up; those that a loaded state brought along are moved there.
+bool keep_closed_blocks(const Decoder& decoder, const LandmarkMemoryOptions& options, Row& row,
+                        PageFile* file = nullptr);
 
 constexpr int64_t kLandmarkPart = 512;  // landmarks of a part, at most
 // The kept landmarks of a layer, [G, n, K] each.
@@ -57,9 +60,7 @@ class KeptLandmarks {
   std::vector<Tensor> parts_;  // [L, G, n, K]
 };
 
-// Moves the oldest kept blocks to the file until the others are `resident` bytes at most.
-void spill_blocks(Row& row, int64_t resident, PageFile& file);
-int64_t block_bytes(const Row& row);  // of one kept block
+int64_t block_bytes(const Decoder& decoder, const LandmarkMemoryOptions& options);  // of one kept block
 
 // Turns by the same number of positions per row; without rotary positions, as it is. x [B, T, G, K].
 Tensor turned(const Decoder& decoder, const Tensor& x, const std::vector<int64_t>& by);

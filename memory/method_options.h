@@ -99,7 +99,9 @@ struct LandmarkMemoryOptions {
     v.field("retrieve", retrieve, "blocks that each query reads");
     v.field("blocks", blocks, "blocks that are kept, the oldest go first; 0: all");
     v.field("resident", resident,
-            "bytes of kept blocks that a text holds in memory, older ones lie in a mapped file; 0: all");
+            "kept blocks lie in a mapped file, of which so many bytes stay in memory; 0: all lie in memory, "
+            "without "
+            "a file");
     v.field("spill", spill, "folder of that file; empty: where temporary files go");
     v.field("id", id, "the landmark's token in the vocabulary; -1: a vector of its own");
     v.choice(

@@ -60,9 +60,9 @@ void PageFile::grow() {
     free_.push_back(static_cast<char*>(chunk) + s);
 }
 
-Tensor PageFile::put(const Tensor& page) {
-  const Tensor plain = page.detach().contiguous();
-  MNEME_CHECK(plain.device().is_cpu() && static_cast<int64_t>(plain.nbytes()) <= page_bytes_);
+Tensor PageFile::take(at::IntArrayRef sizes, const at::TensorOptions& type) {
+  const int64_t bytes = c10::multiply_integers(sizes) * static_cast<int64_t>(type.dtype().itemsize());
+  MNEME_CHECK(type.device().is_cpu() && bytes <= page_bytes_);
   char* slot = nullptr;
   {
     const std::lock_guard<std::mutex> lock(mutex_);
@@ -70,10 +70,15 @@ Tensor PageFile::put(const Tensor& page) {
     slot = free_.back();
     free_.pop_back();
   }
-  std::memcpy(slot, plain.data_ptr(), plain.nbytes());
   return at::from_blob(
-      slot, plain.sizes(), [file = shared_from_this()](void* p) { file->free(static_cast<char*>(p)); },
-      plain.options());
+      slot, sizes, [file = shared_from_this()](void* p) { file->free(static_cast<char*>(p)); }, type);
+}
+
+Tensor PageFile::put(const Tensor& page) {
+  const at::NoGradGuard no_grad;
+  Tensor held = take(page.sizes(), page.options().requires_grad(false));
+  held.copy_(page);
+  return held;
 }
 
 void PageFile::free(char* slot) {
@@ -88,8 +93,10 @@ bool PageFile::holds(const Tensor& t) const {
                      [&](const char* chunk) { return at >= chunk && at < chunk + chunk_bytes_; });
 }
 
-void PageFile::forget() const {
+void PageFile::forget(int64_t beyond) const {
   const std::lock_guard<std::mutex> lock(mutex_);
+  const auto slots = static_cast<int64_t>(chunks_.size()) * (chunk_bytes_ / slot_bytes_);
+  if ((slots - static_cast<int64_t>(free_.size())) * slot_bytes_ <= beyond) return;
   for (char* chunk : chunks_) ::madvise(chunk, static_cast<size_t>(chunk_bytes_), MADV_DONTNEED);
 }
 

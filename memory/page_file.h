@@ -1,6 +1,6 @@
 // Pages of keys and values that lie in a file instead of in memory: fixed-size slots of one unlinked
 // temporary file, mapped. A page is a tensor as any other; its slot is free again when the last handle of it
-// is gone. Only what is read stays in the resident set, until forget(). Not a format: nothing survives the
+// is gone. Only what is touched stays in the resident set, until forget(). Not a format: nothing survives the
 // process, and state files hold the contents.
 #pragma once
 
@@ -22,11 +22,14 @@ class PageFile : public std::enable_shared_from_this<PageFile> {
   PageFile& operator=(const PageFile&) = delete;
 
   int64_t page_bytes() const { return page_bytes_; }
-  // A copy of the tensor in the file; its bytes must be a page's at most.
+  // A tensor in the file, to be filled; its bytes must be a page's at most.
+  Tensor take(at::IntArrayRef sizes, const at::TensorOptions& type);
+  // A copy in the file.
   Tensor put(const Tensor& page);
   bool holds(const Tensor& t) const;
-  // Takes all pages out of the resident set; they come back from the file as they are read.
-  void forget() const;
+  // Takes all pages out of the resident set, if there are more than so many bytes of them; they come back
+  // from the file as they are read.
+  void forget(int64_t beyond = 0) const;
 
  private:
   PageFile(int fd, int64_t page_bytes, std::string where);
