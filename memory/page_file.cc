@@ -1,6 +1,7 @@
 #include "memory/page_file.h"
 
 #include <fcntl.h>
+#include <malloc.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -15,7 +16,7 @@
 namespace mneme {
 namespace {
 
-constexpr int64_t kAlign = 4096, kChunk = int64_t{64} << 20;
+constexpr int64_t kAlign = 4096, kChunk = int64_t{64} << 20, kTrimEvery = int64_t{8} << 20;
 
 [[noreturn]] void refuse(const std::string& where, const char* what, int error) {
   throw Error(Kind::resource,
@@ -96,8 +97,16 @@ bool PageFile::holds(const Tensor& t) const {
 void PageFile::forget(int64_t beyond) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto slots = static_cast<int64_t>(chunks_.size()) * (chunk_bytes_ / slot_bytes_);
-  if ((slots - static_cast<int64_t>(free_.size())) * slot_bytes_ <= beyond) return;
+  const int64_t used = (slots - static_cast<int64_t>(free_.size())) * slot_bytes_;
+  if (used <= beyond) return;
   for (char* chunk : chunks_) ::madvise(chunk, static_cast<size_t>(chunk_bytes_), MADV_DONTNEED);
+#ifdef __GLIBC__
+  // The pages' handles are small and live long: among them the heap keeps holes that large tensors left and
+  // no longer fit in. Their memory goes back, too, from time to time.
+  if (used - trimmed_at_ < kTrimEvery) return;
+  trimmed_at_ = used;
+  ::malloc_trim(0);
+#endif
 }
 
 }  // namespace mneme
