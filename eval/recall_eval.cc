@@ -29,14 +29,17 @@ Documents draw(const RecallTask& task, uint64_t seed, uint64_t first, int64_t ro
 }  // namespace
 
 RecallResult evaluate_recall(const Model& model, const RecallTask& task, MemoryUse use, int64_t documents,
-                             int64_t rows, uint64_t seed) {
+                             int64_t most, uint64_t seed) {
   const at::NoGradGuard no_grad;
   check_task(task);
-  if (rows < 2) throw Error(Kind::usage, "evaluation needs batches of at least 2 documents to swap memories");
+  if (most < 2 || documents < 2)
+    throw Error(Kind::usage, "evaluation needs batches of at least 2 documents to swap memories");
   RecallResult result;
   result.by_distance.resize(static_cast<size_t>(task.segments));
   constexpr uint64_t kForeign = uint64_t{1} << 41;
-  for (int64_t first = 0; first < documents; first += rows) {
+  for (int64_t first = 0, rows = 0; first < documents; first += rows) {
+    const int64_t left = documents - first;
+    rows = left - most == 1 ? left : std::min(most, left);  // nobody is left alone
     const Documents own = draw(task, seed, static_cast<uint64_t>(first), rows);
     const Documents other = draw(task, seed, kForeign + static_cast<uint64_t>(first), rows);
     State state = model.initial(rows), others = model.initial(rows);

@@ -15,9 +15,9 @@ struct RecallResult {
   std::vector<Accuracy> by_distance;  // segments between the pair and the question: 0, 1, ...
 };
 
-// `documents` documents of the task, in batches of `rows`, none of which a training with another seed has
-// seen.
+// `documents` documents of the task, in batches of `most` or one more, none of which a training with another
+// seed has seen.
 RecallResult evaluate_recall(const Model& model, const RecallTask& task, MemoryUse use, int64_t documents,
-                             int64_t rows, uint64_t seed);
+                             int64_t most, uint64_t seed);
 
 }  // namespace mneme

@@ -23,7 +23,9 @@ TEST(RecallEval, AnUntrainedModelIsAtChanceAndCountsEveryQuestion) {
     EXPECT_EQ(r.all.asked, 20 * 3 * task.queries) << memory_use_name(use);
     EXPECT_LT(r.all.low(), 0.25);
   }
+  EXPECT_EQ(evaluate_recall(model, task, MemoryUse::shuffled, 7, 3, 5).all.asked, 7 * 3 * task.queries);
   EXPECT_THROW(evaluate_recall(model, task, MemoryUse::on, 4, 1, 5), Error);
+  EXPECT_THROW(evaluate_recall(model, task, MemoryUse::on, 1, 3, 5), Error);
 }
 
 TEST(RecallEval, SpreadPairsAreCountedByTheirDistance) {

@@ -278,12 +278,14 @@ int64_t Landmark::missing(const Draws& draws, int64_t row) const {
 int64_t Landmark::extra_labels(const Tensor& labels, const std::vector<int64_t>& count,
                                const Draws* draws) const {
   if (!draws || !options_.landmark_loss || options_.block == 0) return 0;
+  // With an empty row read() goes window by window, from the begin of a block: extend_segments() refuses.
+  const bool phased = std::find(count.begin(), count.end(), 0) == count.end();
   int64_t out = 0;
   for (int64_t r = 0; r < labels.size(0); ++r) {
     const int64_t length = count.empty() ? labels.size(1) : count[static_cast<size_t>(r)];
     const Tensor line = labels[r].narrow(0, 0, length);
-    const int64_t first =
-        options_.block - 1 - missing(*draws, r);  // the first token with a landmark behind it
+    // The first token with a landmark behind it.
+    const int64_t first = options_.block - 1 - (phased ? missing(*draws, r) : 0);
     if (first >= length) continue;
     out += (line.slice(0, first, length, options_.block) >= 0).sum().item<int64_t>();
   }
@@ -299,13 +301,13 @@ void Landmark::close(const Step& step, State& state) const {
 
 std::optional<Reading> Landmark::extend_segments(const Batch& batch, State& state, const Draws* draws) const {
   if (!draws || options_.block == 0 || batch.ends || batch.ids.size(1) == 0) return std::nullopt;
+  if (std::find(batch.count.begin(), batch.count.end(), 0) != batch.count.end()) return std::nullopt;
   std::vector<Prediction> extra;
   Step step{batch, {}, draws};
   step.extra = &extra;
   for (int64_t r = 0; r < state.size(); ++r) {
     Row& row = state.rows[static_cast<size_t>(r)];
     const int64_t count = batch.count.empty() ? batch.ids.size(1) : batch.count[static_cast<size_t>(r)];
-    if (count == 0) return std::nullopt;
     if (row.position > 0) {
       throw Error(Kind::usage, "landmark: training reads a text in one call, as one window",
                   "give the whole text at once");

@@ -164,6 +164,58 @@ TEST(BackwardExtra, LandmarksInTheLoss) {
   EXPECT_GT(total(true, true), total(true, false));
 }
 
+// The gradient of that loss is the slope of its value, with a random phase, too, and its labels are counted
+// as they are read where a row is empty.
+TEST(BackwardExtra, LandmarksInTheLossHaveItsSlope) {
+  LawCase c;
+  for (const LawCase& each : law_cases()) {
+    if (each.name == "landmark/llama") c = each;
+  }
+  c.options.landmark.block = 4;
+  c.options.landmark.random_phase = true;
+  c.options.landmark.id = 28;
+  c.options.landmark.landmark_loss = true;
+  Sample text{law_text(2, 22, 5).clamp_max(27), law_text(2, 22, 6).clamp_max(27)};
+  const Draws draws{.site = {.seed = 4}, .dropout = {}, .rows = {}};
+  for (const bool predicts : {false, true}) {
+    c.options.landmark.landmark_predicts = predicts;
+    const Model model = law_model(c);
+    for (const Parameter& p : model.parameters()) p.value().set_requires_grad(true);
+    backward(model, text, 22, 1, {}, &draws);
+    std::vector<Tensor> way;
+    double slope = 0;
+    for (const Parameter& p : model.parameters()) {
+      way.push_back(p.value().grad().defined() ? p.value().grad().clone() : at::zeros_like(p.value()));
+      slope += way.back().square().sum().item<double>();
+    }
+    const auto loss_at = [&](double step) {
+      const at::NoGradGuard no_grad;
+      size_t i = 0;
+      for (const Parameter& p : model.parameters()) p.value().add_(way[i++], step);
+      const at::AutoGradMode grad(true);
+      return backward(model, text, 22, 1, {}, &draws).loss;
+    };
+    const double h = 1e-5 / std::sqrt(slope);
+    const double ahead = loss_at(h), behind = loss_at(-2 * h);
+    EXPECT_NEAR((ahead - behind) / (2 * h), slope, 1e-6 * slope) << predicts;
+
+    Sample uneven = text;
+    uneven.count = at::tensor({int64_t{22}, int64_t{0}});
+    uneven.labels = text.labels.clone();
+    uneven.labels[1].fill_(-100);
+    Batch batch;
+    batch.ids = uneven.ids;
+    batch.count = {22, 0};
+    ReadOptions options;
+    options.draws = &draws;
+    State state = model.initial(2);
+    int64_t terms = 22;
+    for (const Prediction& x : read(model, batch, state, options).extra)
+      terms += static_cast<int64_t>(x.at.size());
+    EXPECT_EQ(labelled_positions(model, uneven, 22, &draws), terms);
+  }
+}
+
 // What truncation does to RMT's chain: the first memory gets a gradient only through joined segments.
 TEST(BackwardTruncation, CutsTheChain) {
   LawCase c;
