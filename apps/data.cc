@@ -137,7 +137,8 @@ int run_prepare(int argc, const char* const* argv) {
   options.vocabulary = o.read.vocabulary;
   options.fingerprint = reading.fingerprint;
   const PrepareReport report = prepare_data(options, reading.tokenizer.get());
-  if (!o.read.tokenizer.empty()) copy_tokenizer(o.read.tokenizer, o.out);  // for the models trained on it
+  if (!o.read.tokenizer.empty())
+    take_tokenizer_along(o.read.tokenizer, o.out);  // to the models trained on it
   for (const SourceFile& file : report.files) log_info("data", "{}: {}", file.path, file.description);
   if (report.resumed > 0) log_info("data", "{} documents were there already", report.resumed);
   if (report.untrained > 0)

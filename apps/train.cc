@@ -12,6 +12,7 @@
 #include "base/threads.h"
 #include "io/hf_folder.h"
 #include "memory/model_folder.h"
+#include "text/tokenizer_files.h"
 #include "train/collectives.h"
 #include "train/estimate.h"
 #include "train/launch.h"
@@ -184,6 +185,8 @@ int train(const TrainCommandOptions& o, at::Device device, at::ScalarType activa
   const std::vector<Parameter> trained =
       prepare_training(model, o.train.trainable, device, activations, seed);
   const std::unique_ptr<SampleSource> source = make_source(o.data, seed);
+  // A wrong name is told before the training, not at its end.
+  if (!o.data.tokenizer.empty()) tokenizer_file(o.data.tokenizer);
   make_folders(o.out);
   TrainCommandOptions written = o;
   if (first) write_file(join_path(o.out, "config.toml"), options_to_toml(OptionTable(written)));

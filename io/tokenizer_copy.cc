@@ -6,6 +6,7 @@
 #include "base/error.h"
 #include "base/files.h"
 #include "base/gguf_metadata.h"
+#include "base/log.h"
 #include "io/hf_folder.h"
 #include "io/hf_tokenizer.h"
 
@@ -50,6 +51,14 @@ bool copy_tokenizer(const std::string& from, const std::string& folder) {
   }
   throw Error(Kind::usage, "'" + from + "' is not a tokenizer that a model's folder can hold",
               "give a folder, a tokenizer.json, a tokenizer.model or a GGUF file");
+}
+
+void take_tokenizer_along(const std::string& from, const std::string& folder) {
+  try {
+    copy_tokenizer(from, folder);
+  } catch (const Error& e) {
+    log_warning("tokenizer", "{} holds no tokenizer: {}", folder, e.message());
+  }
 }
 
 }  // namespace mneme

@@ -10,5 +10,7 @@ namespace mneme {
 // which folders are read; what hf_tokenizer makes of a GGUF file. False where `from` is a folder or a GGUF
 // file without a tokenizer.
 bool copy_tokenizer(const std::string& from, const std::string& folder);
+// The same for work that is worth more than its tokenizer: one that cannot be written is a warning.
+void take_tokenizer_along(const std::string& from, const std::string& folder);
 
 }  // namespace mneme

@@ -37,6 +37,14 @@ TEST(TokenizerCopy, GivesALoneFileTheNameByWhichFoldersAreRead) {
   EXPECT_THROW(copy_tokenizer(from / "notes.txt", to.path().string()), Error);
 }
 
+TEST(TokenizerCopy, TakenAlongItStopsNothing) {
+  TemporaryFolder from, to;
+  write_file(from / "notes.txt", "");
+  take_tokenizer_along(from / "notes.txt", to.path().string());
+  take_tokenizer_along(from / "nowhere/tokenizer.json", to.path().string());
+  EXPECT_TRUE(to.files().empty());
+}
+
 TEST(TokenizerCopy, SaysWhereThereIsNone) {
   TemporaryFolder from, to;
   write_file(from / "config.json", "{}");

@@ -130,7 +130,7 @@ void save_model(const Model& model, const std::string& path, const std::string& 
   write_safetensors(folder.file("model.safetensors"), export_parameters(model.decoder->parameters(), naming),
                     {{"format", "pt"}});
   write_memory(model, folder);
-  if (!tokenizer_from.empty()) copy_tokenizer(tokenizer_from, folder.file(""));
+  if (!tokenizer_from.empty()) take_tokenizer_along(tokenizer_from, folder.file(""));
   folder.commit();
 }
 

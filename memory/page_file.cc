@@ -70,6 +70,7 @@ Tensor PageFile::take(at::IntArrayRef sizes, const at::TensorOptions& type) {
     if (free_.empty()) grow();
     slot = free_.back();
     free_.pop_back();
+    taken_ += slot_bytes_;
   }
   return at::from_blob(
       slot, sizes, [file = shared_from_this()](void* p) { file->free(static_cast<char*>(p)); }, type);
@@ -97,14 +98,13 @@ bool PageFile::holds(const Tensor& t) const {
 void PageFile::forget(int64_t beyond) const {
   const std::lock_guard<std::mutex> lock(mutex_);
   const auto slots = static_cast<int64_t>(chunks_.size()) * (chunk_bytes_ / slot_bytes_);
-  const int64_t used = (slots - static_cast<int64_t>(free_.size())) * slot_bytes_;
-  if (used <= beyond) return;
+  if ((slots - static_cast<int64_t>(free_.size())) * slot_bytes_ <= beyond) return;
   for (char* chunk : chunks_) ::madvise(chunk, static_cast<size_t>(chunk_bytes_), MADV_DONTNEED);
 #ifdef __GLIBC__
   // The pages' handles are small and live long: among them the heap keeps holes that large tensors left and
   // no longer fit in. Their memory goes back, too, from time to time.
-  if (used - trimmed_at_ < kTrimEvery) return;
-  trimmed_at_ = used;
+  if (taken_ < kTrimEvery) return;
+  taken_ = 0;
   ::malloc_trim(0);
 #endif
 }

@@ -41,7 +41,7 @@ class PageFile : public std::enable_shared_from_this<PageFile> {
   std::string where_;
   mutable std::mutex mutex_;
   std::vector<char*> chunks_, free_;
-  mutable int64_t trimmed_at_ = 0;  // bytes used then
+  mutable int64_t taken_ = 0;  // bytes of pages since the heap was last trimmed
 };
 
 }  // namespace mneme
